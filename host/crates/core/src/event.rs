@@ -1,0 +1,144 @@
+//! What the journal records: every change of the platform's state, and who made it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Name, Signature};
+
+/// Who did it, through which token, in which request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The token's subject; `system` for the platform itself.
+    pub subject: String,
+    /// The token's tenant; none for the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Name>,
+    /// The token's id (`jti`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The request's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+}
+
+impl Actor {
+    /// The platform itself.
+    pub fn system() -> Self {
+        Self { subject: "system".to_owned(), tenant: None, token: None, request: None }
+    }
+}
+
+/// What an uploaded object is. A name is one or the other, not both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A WebAssembly component.
+    Plugin,
+    /// An ONNX file.
+    Model,
+}
+
+impl Kind {
+    /// The kind as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// What validation found out about a version's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Worlds that a plugin can be used through: `model-plugin`, `wasi:http/proxy`. Empty for a model.
+    #[serde(default)]
+    pub worlds: Vec<String>,
+    /// Interfaces that a plugin imports, with versions, sorted.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// Interfaces that a plugin exports, with versions, sorted.
+    #[serde(default)]
+    pub exports: Vec<String>,
+    /// What it takes and gives; none for a plugin that is only an HTTP function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+}
+
+/// Settings of a plugin, read by the guest through `wasi:config/store`.
+pub type Settings = BTreeMap<String, String>;
+
+/// One change of state. Records of released variants stay readable: fields are only added, with defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A tenant came.
+    TenantCreated {
+        /// Its name.
+        tenant: Name,
+    },
+    /// A token was signed. The token itself is not kept.
+    TokenMinted {
+        /// Its id.
+        jti: String,
+        /// Its subject.
+        subject: String,
+        /// Its tenant; none for the operator.
+        tenant: Option<Name>,
+        /// Its scopes.
+        scopes: Vec<String>,
+        /// When it ends, seconds since the epoch.
+        expires: u64,
+    },
+    /// A token is no longer valid.
+    TokenRevoked {
+        /// Its id.
+        jti: String,
+    },
+    /// A version of a plugin or model was uploaded.
+    VersionCreated {
+        /// Whose.
+        tenant: Name,
+        /// Which kind.
+        kind: Kind,
+        /// Under which name.
+        name: Name,
+        /// The next number of that name; numbers are never used again.
+        version: u64,
+        /// The bytes.
+        digest: Digest,
+        /// How many bytes.
+        size: u64,
+        /// What validation found.
+        inspection: Inspection,
+        /// The request's `Idempotency-Key`: the same key answers with this version again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idempotency_key: Option<String>,
+    },
+    /// A plugin or model was deleted with all its versions.
+    ObjectDeleted {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+    },
+    /// A plugin's settings were replaced.
+    SettingsReplaced {
+        /// Whose.
+        tenant: Name,
+        /// Which plugin's.
+        name: Name,
+        /// All of them.
+        settings: Settings,
+    },
+    /// A plugin may (or may no longer) be called without a token at `/fn`.
+    PublicAccessSet {
+        /// Whose.
+        tenant: Name,
+        /// Which plugin.
+        name: Name,
+        /// Whether anybody may call it.
+        public: bool,
+    },
+}

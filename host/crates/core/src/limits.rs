@@ -1,0 +1,56 @@
+//! The limits that stand unless a configuration says otherwise. Every number says why.
+
+use std::time::Duration;
+
+/// What one invocation of a guest may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvocationLimits {
+    /// Wall time from the call to the last byte of the answer.
+    pub deadline: Duration,
+    /// Bytes of all linear memories of the instance together.
+    pub memory: usize,
+    /// Elements of all tables of the instance together.
+    pub table_elements: usize,
+    /// Bytes of the answer.
+    pub output: usize,
+    /// Bytes that a single call from the guest to the host may carry.
+    pub host_call: usize,
+    /// Resources (handles) that the guest may hold at once.
+    pub resources: usize,
+    /// Log lines; further ones are counted and dropped.
+    pub log_lines: usize,
+}
+
+impl Default for InvocationLimits {
+    fn default() -> Self {
+        Self {
+            // Long enough for a large model on a CPU; a tenant may ask for less.
+            deadline: Duration::from_secs(30),
+            // What a Python guest needs; a Rust one uses a few MiB.
+            memory: 256 << 20,
+            // A Rust guest uses hundreds, a Python one tens of thousands.
+            table_elements: 100_000,
+            // A batch of images, or half a minute of audio.
+            output: 64 << 20,
+            host_call: 64 << 20,
+            // A guest holds tens; a leak is stopped long before it costs memory.
+            resources: 10_000,
+            log_lines: 1_000,
+        }
+    }
+}
+
+/// The largest component that may be uploaded: a Python guest is 18 MB.
+pub const MAX_COMPONENT: u64 = 64 << 20;
+
+/// The largest model that may be uploaded: ONNX's own limit for a file is 2 GiB (protobuf).
+pub const MAX_MODEL: u64 = 2 << 30;
+
+/// The largest JSON body of the management API.
+pub const MAX_JSON: usize = 1 << 20;
+
+/// The largest body of an inference request.
+pub const MAX_INFER_BODY: usize = 64 << 20;
+
+/// The largest body of a function's request.
+pub const MAX_FUNCTION_BODY: usize = 64 << 20;

@@ -1,0 +1,69 @@
+//! Where two parts meet that may not know one another. `host`'s compose wires the implementations.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Name, ObjectRef, Result, Signature, Tenant, Tensor};
+
+/// A model that is ready to run.
+#[async_trait]
+pub trait Model: Send + Sync {
+    /// What it takes and gives.
+    fn signature(&self) -> &Signature;
+
+    /// Runs it. `inputs` are checked against the signature; the outputs come in the signature's order.
+    ///
+    /// # Errors
+    /// `invalid_tensor` for inputs that do not fit; `overloaded` when the queue is full; `unavailable` when the
+    /// deadline passed before it ran or the engine failed.
+    async fn infer(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Tensor>>;
+}
+
+/// Finds and loads models for guests (`wasi:nn`).
+#[async_trait]
+pub trait Inference: Send + Sync {
+    /// The tenant's own model of that name.
+    ///
+    /// # Errors
+    /// `not_found`, or what loading it says.
+    async fn by_name(&self, tenant: &Tenant, reference: &ObjectRef) -> Result<Arc<dyn Model>>;
+
+    /// A model from bytes, checked like an upload; it lives as long as the handle.
+    ///
+    /// # Errors
+    /// `invalid_model`.
+    async fn from_bytes(&self, tenant: &Tenant, onnx: Bytes) -> Result<Arc<dyn Model>>;
+}
+
+/// A guest's key-value namespace. Two buckets that differ in any field share nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bucket {
+    /// Whose.
+    pub tenant: Tenant,
+    /// Which plugin's.
+    pub plugin: Name,
+    /// The identifier that the guest opened it with.
+    pub name: String,
+}
+
+/// Durable key-value data of guests (`wasi:keyvalue`). A write returns when it is durable.
+#[async_trait]
+pub trait KeyValue: Send + Sync {
+    /// The value, if there is one.
+    async fn get(&self, bucket: &Bucket, key: &str) -> Result<Option<Bytes>>;
+
+    /// Replaces values, and removes those that are `None`: all or nothing.
+    async fn set(&self, bucket: &Bucket, changes: Vec<(String, Option<Bytes>)>) -> Result<()>;
+
+    /// Adds to a number (ASCII decimal; a missing one is 0) atomically, and returns the sum.
+    ///
+    /// # Errors
+    /// `invalid_request` if the value is no number or the sum overflows.
+    async fn increment(&self, bucket: &Bucket, key: &str, delta: u64) -> Result<u64>;
+
+    /// At most `limit` keys behind `after`, in byte order.
+    async fn keys(&self, bucket: &Bucket, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
+}
