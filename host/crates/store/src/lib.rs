@@ -1,1 +1,33 @@
-//! placeholder
+//! What is durable: the journal of every change, the view of the state that it describes, uploaded bytes, and the
+//! key-value data of guests.
+//!
+//! The journal is the truth; sled is only its index, and can be lost at any time. What was acknowledged is on the
+//! disk. What is damaged is noticed, named and refused, never served. The layout of a data folder:
+//!
+//! ```text
+//! lock              one server per folder
+//! journal/*.log     every change of state, hash-chained
+//! index/            the view (sled); index-aside-* is one that could not be used
+//! blobs/<tenant>/   uploaded bytes, by SHA-256
+//! kv/               guests' key-value data: *.snapshot, and *.log behind it
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod blobs;
+mod failure;
+mod journal;
+mod kv;
+mod lock;
+mod log;
+mod options;
+mod store;
+#[cfg(test)]
+mod tests;
+mod view;
+mod writer;
+
+pub use blobs::{BlobWriter, Blobs};
+pub use journal::{BadRecord, ChainReport, Record, verify_journal};
+pub use store::Store;
+pub use view::{ObjectRow, State, TenantRow, TokenRow, VersionRow};

@@ -1,0 +1,205 @@
+//! Uploaded bytes (components, ONNX files): content-addressed files, one folder per tenant.
+//!
+//! `blobs/<tenant>/<sha256 hex>`. A blob appears under its name only whole and durable: temporary file, fsync, rename,
+//! fsync of the folder. The record that names it is written after that, so a crash leaves at most a blob
+//! that nothing names; those are swept at the next start (never while running, when an upload may be about to name one).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use aimass_core::digest::Hasher;
+use aimass_core::{Code, Digest, Fault, Result, Tenant};
+use bytes::{Bytes, BytesMut};
+use tempfile::NamedTempFile;
+
+use crate::failure::{io_fault, sync_folder};
+use crate::view::State;
+
+/// What is under way; no tenant's name begins with a dot.
+const UPLOADS: &str = ".uploads";
+/// Bytes that are gathered before they are hashed and written on a blocking thread.
+const CHUNK: usize = 512 << 10;
+
+/// The tenants' uploaded bytes.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    dir: PathBuf,
+}
+
+impl Blobs {
+    /// Opens the blobs of the data folder, and removes what nothing in `state` names.
+    pub(crate) fn open(dir: &Path, state: &State<'_>) -> Result<Self> {
+        let dir = dir.join("blobs");
+        let blobs = Self { dir };
+        let uploads = blobs.dir.join(UPLOADS);
+        fs::create_dir_all(&uploads).map_err(|e| io_fault("create the blobs' folder", &e))?;
+        blobs.sweep(state)?;
+        Ok(blobs)
+    }
+
+    /// Begins a blob of `tenant`.
+    ///
+    /// # Errors
+    /// `storage_full`, `internal`.
+    pub async fn writer(&self, tenant: &Tenant) -> Result<BlobWriter> {
+        let uploads = self.dir.join(UPLOADS);
+        let folder = self.folder(tenant);
+        let file = blocking(move || NamedTempFile::new_in(uploads).map_err(|e| io_fault("begin a blob", &e))).await?;
+        let open = Some(Box::new(Open { file, hasher: Hasher::default(), size: 0 }));
+        Ok(BlobWriter { folder, open, gathered: BytesMut::new() })
+    }
+
+    /// Where a blob's file is, if it is there.
+    pub fn path(&self, tenant: &Tenant, digest: &Digest) -> PathBuf {
+        self.folder(tenant).join(digest.hex())
+    }
+
+    /// A blob's bytes, checked against their name.
+    ///
+    /// # Errors
+    /// `integrity` if they are not what they were, or are gone.
+    pub async fn read(&self, tenant: &Tenant, digest: &Digest) -> Result<Bytes> {
+        let (path, digest) = (self.path(tenant, digest), *digest);
+        blocking(move || {
+            let bytes = fs::read(&path).map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => integrity(&path, "is missing"),
+                _ => io_fault(format!("read {}", path.display()), &e),
+            })?;
+            if Digest::of(&bytes) != digest {
+                return Err(integrity(&path, "does not have the bytes that its name says"));
+            }
+            Ok(Bytes::from(bytes))
+        })
+        .await
+    }
+
+    fn folder(&self, tenant: &Tenant) -> PathBuf {
+        self.dir.join(tenant.name().as_str())
+    }
+
+    /// Removes temporary files and blobs that no version names; says which are named but not there.
+    fn sweep(&self, state: &State<'_>) -> Result<()> {
+        let live = state.live_blobs()?;
+        let failed = |e: io::Error| io_fault("sweep the blobs", &e);
+        let mut swept = 0;
+        let mut found = BTreeSet::new();
+        for folder in fs::read_dir(&self.dir).map_err(failed)? {
+            let folder = folder.map_err(failed)?.path();
+            let tenant = file_name(&folder);
+            for blob in fs::read_dir(&folder).map_err(failed)? {
+                let path = blob.map_err(failed)?.path();
+                let digest = format!("sha256:{}", file_name(&path)).parse::<Digest>().ok();
+                match digest.filter(|digest| live.contains_key(&(tenant.clone(), *digest))) {
+                    Some(digest) => {
+                        found.insert((tenant.clone(), digest));
+                    }
+                    None => {
+                        fs::remove_file(&path).map_err(failed)?;
+                        swept += 1;
+                    }
+                }
+            }
+        }
+        if swept > 0 {
+            tracing::info!(files = swept, "removed uploads that were never finished, and blobs that nothing names");
+        }
+        for (tenant, digest) in live.keys().filter(|key| !found.contains(key)) {
+            tracing::error!(%tenant, %digest, "a version's blob is missing");
+        }
+        Ok(())
+    }
+}
+
+/// A blob on its way. Dropped unfinished, it leaves nothing.
+#[derive(Debug)]
+pub struct BlobWriter {
+    folder: PathBuf,
+    /// None after a failure.
+    open: Option<Box<Open>>,
+    gathered: BytesMut,
+}
+
+struct Open {
+    /// Removes itself when dropped.
+    file: NamedTempFile,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl BlobWriter {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// `storage_full`, `internal`. The blob is lost then, and its temporary file gone.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= CHUNK { self.put().await } else { Ok(()) }
+    }
+
+    /// Makes the blob durable under its digest; returns that and its size in bytes.
+    ///
+    /// # Errors
+    /// `storage_full`, `internal`. Nothing is left then.
+    pub async fn finish(mut self) -> Result<(Digest, u64)> {
+        self.put().await?;
+        let open = self.open.take().ok_or_else(lost)?;
+        let folder = std::mem::take(&mut self.folder);
+        blocking(move || {
+            let Open { file, hasher, size } = *open;
+            let digest = hasher.finish();
+            let done = || -> io::Result<()> {
+                file.as_file().sync_all()?;
+                fs::create_dir_all(&folder)?;
+                if let Some(parent) = folder.parent() {
+                    // Also when it was there: whoever made it may not have come to this yet.
+                    sync_folder(parent)?;
+                }
+                // Over the same blob, if it is there: its bytes are the same, or had been damaged.
+                file.persist(folder.join(digest.hex())).map_err(|e| e.error)?;
+                sync_folder(&folder)
+            };
+            done().map_err(|e| io_fault("finish a blob", &e))?;
+            Ok((digest, size))
+        })
+        .await
+    }
+
+    async fn put(&mut self) -> Result<()> {
+        let mut open = self.open.take().ok_or_else(lost)?;
+        let mut bytes = std::mem::take(&mut self.gathered);
+        let (open, bytes) = blocking(move || {
+            open.hasher.update(&bytes);
+            open.size += bytes.len() as u64;
+            open.file.write_all(&bytes).map_err(|e| io_fault("write a blob", &e))?;
+            bytes.clear();
+            Ok((open, bytes))
+        })
+        .await?;
+        (self.open, self.gathered) = (Some(open), bytes);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Open").field("file", &self.file.path()).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
+}
+
+fn lost() -> Fault {
+    Fault::internal("a blob was written on after a failure")
+}
+
+fn integrity(path: &Path, what: &str) -> Fault {
+    Fault::new(Code::Integrity, "the stored bytes are damaged").caused_by(format!("{} {what}", path.display()))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,224 @@
+//! The store: opening, writing, reading, closing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aimass_core::event::{Actor, Event};
+use aimass_core::seam::KeyValue;
+use aimass_core::{Fault, Result};
+use arc_swap::ArcSwap;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::blobs::Blobs;
+use crate::failure::{io_fault, stopped};
+use crate::journal::{self, ChainReport, Record, verify_journal};
+use crate::kv::GuestData;
+use crate::lock::FolderLock;
+use crate::log::{Committer, Log};
+use crate::options::Options;
+use crate::view::{self, JournalEnd, Pending, State};
+use crate::writer::{Decided, Shared, Write, Writer};
+
+/// Records that a slow subscriber may lag behind before it is told that it has missed some.
+const SUBSCRIBER_BUFFER: usize = 1024;
+
+/// The durable state of one data folder. Clones share it.
+///
+/// ```
+/// use aimass_core::event::{Actor, Event};
+/// use aimass_core::{Code, Fault, Name};
+/// use aimass_store::Store;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let store = Store::open(folder)?;
+/// let acme: Name = "acme".parse()?;
+/// let tenant = acme.clone();
+/// store
+///     .write(Actor::system(), move |state| {
+///         if state.tenant(&tenant)?.is_some() {
+///             return Err(Fault::new(Code::Conflict, "the tenant exists already"));
+///         }
+///         Ok((Some(Event::TenantCreated { tenant }), ()))
+///     })
+///     .await?; // Here it is on the disk.
+/// assert!(store.state().tenant(&acme)?.is_some());
+/// store.close().await;
+///
+/// assert!(Store::open(folder)?.state().tenant(&acme)?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    // Fields are dropped in order: the threads end before the folder is free for another.
+    writes: Committer<Write>,
+    data: Arc<GuestData>,
+    blobs: Blobs,
+    _lock: Arc<FolderLock>,
+}
+
+impl Store {
+    /// Opens the data folder `dir`, or begins one, and recovers what a crash has left. Blocks for as long as reading
+    /// the journal takes.
+    ///
+    /// # Errors
+    /// `conflict` if another server uses the folder; `integrity`, with file and offset, if what was acknowledged is
+    /// damaged: then nothing is changed. `storage_full` and `internal` from the disk.
+    pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_with(dir, Options::default())
+    }
+
+    pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(|e| io_fault(format!("create {}", dir.display()), &e))?;
+        let lock = Arc::new(FolderLock::take(dir)?);
+        let mut end = JournalEnd { seq: 0, hash: journal::GENESIS };
+        let folder = dir.join(journal::FOLDER);
+        let log = Log::open(&folder, options.clone(), &mut |entry| {
+            let record = journal::check(entry, end.seq + 1, &end.hash)?;
+            end = JournalEnd { seq: record.seq, hash: record.hash };
+            Ok(())
+        })?;
+        let index = view::open_or_rebuild(dir, options.index_open_limit, &end)?;
+        view::clean_up(dir);
+        let blobs = Blobs::open(dir, &State::committed(Arc::clone(&index)))?;
+        let data = Arc::new(GuestData::open(dir, &options, Arc::clone(&lock))?);
+        let shared = Arc::new(Shared {
+            index: ArcSwap::new(index),
+            sequence: AtomicU64::new(end.seq),
+            records: broadcast::Sender::new(SUBSCRIBER_BUFFER),
+        });
+        let writer = Writer {
+            dir: dir.to_owned(),
+            shared: Arc::clone(&shared),
+            clock: options.clock,
+            head: end.hash,
+            durable: end.hash,
+            pending: Pending::new(),
+            staged: Vec::new(),
+            answers: Vec::new(),
+            broken: None,
+            _lock: Arc::clone(&lock),
+        };
+        let writes = Committer::start("store-journal", log, writer, &options)?;
+        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, _lock: lock })))
+    }
+
+    /// Decides and records one change of state.
+    ///
+    /// `decide` runs on the one thread that writes, against the newest state, writes before it included that are not
+    /// durable yet. It should be quick, and must not wait for the store. What it returns is handed back when its event
+    /// (and every one that it saw) is on the disk and [`Store::state`] shows it. Without an event this is a
+    /// consistent read.
+    ///
+    /// If the returned future is dropped, the change may be made or not.
+    ///
+    /// # Errors
+    /// What `decide` returns; `not_found`, `conflict`, `payload_too_large` if the event does not fit the state;
+    /// `storage_full` if it could not be written: nothing is changed then. `unavailable` if the store has stopped, or
+    /// the index is broken: the change may then show later.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        actor: Actor,
+        decide: impl FnOnce(&State<'_>) -> Result<(Option<Event>, T)> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel::<Result<T>>();
+        // The answer goes out once, from whichever of the two is called.
+        let sender = Arc::new(std::sync::Mutex::new(Some(sender)));
+        let send = move |sender: &std::sync::Mutex<Option<oneshot::Sender<Result<T>>>>, answer: Result<T>| {
+            if let Some(sender) = sender.lock().ok().and_then(|mut s| s.take()) {
+                let _ = sender.send(answer);
+            }
+        };
+        let rejected = Arc::clone(&sender);
+        let write = Write {
+            actor,
+            decide: Box::new(move |state| {
+                let decided = catch_unwind(AssertUnwindSafe(|| decide(state)))
+                    .unwrap_or_else(|_| Err(Fault::internal("a decision panicked")));
+                let (event, value) = match decided {
+                    Ok((event, value)) => (event, Ok(value)),
+                    Err(fault) => (None, Err(fault)),
+                };
+                Decided { event, answer: Box::new(move |outcome| send(&sender, outcome.and(value))) }
+            }),
+            reject: Box::new(move |fault| send(&rejected, Err(fault))),
+        };
+        self.0.writes.send(write).await?;
+        receiver.await.map_err(|_| stopped())?
+    }
+
+    /// The committed state. Cheap; for reading at once, not for keeping.
+    pub fn state(&self) -> State<'static> {
+        State::committed(self.0.shared.index.load_full())
+    }
+
+    /// The number of the last record that [`Store::state`] shows: it is only read from memory, so a cache can tell
+    /// cheaply whether anything changed since it was filled.
+    pub fn sequence(&self) -> u64 {
+        self.0.shared.sequence.load(Ordering::Acquire)
+    }
+
+    /// Records from now on, in order, once each is durable and shown by [`Store::state`] (unless the index is broken).
+    /// Who lags more than 1024 records behind is told so by the receiver, and should forget what it cached.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
+        self.0.shared.records.subscribe()
+    }
+
+    /// The tenants' uploaded bytes.
+    pub fn blobs(&self) -> &Blobs {
+        &self.0.blobs
+    }
+
+    /// The guests' key-value data.
+    pub fn key_value(&self) -> Arc<dyn KeyValue> {
+        Arc::clone(&self.0.data) as Arc<dyn KeyValue>
+    }
+
+    /// Walks along the journal's hash chain on the disk. Blocks; see also [`verify_journal`].
+    ///
+    /// # Errors
+    /// `internal` if the files cannot be read. A bad record is no error: the report names it.
+    pub fn verify_chain(&self) -> Result<ChainReport> {
+        verify_journal(&self.0.dir)
+    }
+
+    /// Both threads live, and what was written last was written. After a full disk it tries whether there is room
+    /// again, so that nobody has to write to find out.
+    ///
+    /// # Errors
+    /// What the last write failed with, or `unavailable`.
+    pub fn healthy(&self) -> Result<()> {
+        let failed = self.0.writes.healthy().and_then(|()| self.0.data.healthy());
+        failed.or_else(|fault| {
+            if fault.code() != aimass_core::Code::StorageFull {
+                return Err(fault);
+            }
+            let probe = tempfile::NamedTempFile::new_in(&self.0.dir).and_then(|mut file| {
+                std::io::Write::write_all(&mut file, &[1; 64 << 10])?;
+                file.as_file().sync_all()
+            });
+            probe.map_err(|e| io_fault("probe the disk", &e))
+        })
+    }
+
+    /// Ends both threads when what was sent to them is done, and writes the index out. Later writes are refused.
+    pub async fn close(self) {
+        self.0.writes.close().await;
+        self.0.data.close().await;
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dir", &self.0.dir).field("sequence", &self.sequence()).finish_non_exhaustive()
+    }
+}

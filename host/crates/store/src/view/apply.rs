@@ -1,0 +1,146 @@
+//! What an event changes in the view. One function for live writes, replay and rebuild, so they cannot differ.
+
+use aimass_core::event::Event;
+use aimass_core::{Code, Fault, Name, Result};
+use serde::Serialize;
+
+use super::keys;
+use super::rows::{IdempotentRow, ObjectRow, TenantRow, TokenRow, VersionRow};
+use super::state::State;
+use crate::journal::Record;
+
+/// sled makes files of large values and does not sync them; so none is large.
+const MAX_ROW: usize = 60 << 10;
+
+/// Rows to write, and (with `None`) to remove.
+type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// What `record` changes in `state`.
+///
+/// # Errors
+/// The event does not fit the state, and must not be recorded: `not_found` for what it refers to, `conflict` for what
+/// exists already or is not next, `payload_too_large` for a row over 60 KiB.
+pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
+    let mut out = Vec::new();
+    let time_ms = record.time_ms;
+    match &record.event {
+        Event::TenantCreated { tenant } => {
+            if state.tenant(tenant)?.is_some() {
+                return Err(conflict(format!("the tenant `{tenant}` exists already")));
+            }
+            put(&mut out, keys::tenant(tenant), &TenantRow { name: tenant.clone(), created_ms: time_ms })?;
+        }
+        Event::TokenMinted { jti, subject, tenant, scopes, expires } => {
+            if let Some(tenant) = tenant {
+                must_exist(state, tenant)?;
+            }
+            if state.token(jti)?.is_some() {
+                return Err(conflict("a token with this id exists already"));
+            }
+            let row = TokenRow {
+                jti: jti.clone(),
+                subject: subject.clone(),
+                tenant: tenant.clone(),
+                scopes: scopes.clone(),
+                expires: *expires,
+                minted_ms: time_ms,
+                revoked: state.row::<(String, u64)>(&keys::revoked(jti))?.is_some(),
+            };
+            put(&mut out, keys::token(jti), &row)?;
+            put(&mut out, keys::token_of(tenant.as_ref(), jti), &())?;
+        }
+        Event::TokenRevoked { jti } => {
+            let mut expires = u64::MAX;
+            if let Some(token) = state.token(jti)? {
+                expires = token.expires;
+                put(&mut out, keys::token(jti), &TokenRow { revoked: true, ..token })?;
+            }
+            put(&mut out, keys::revoked(jti), &(jti, expires))?;
+        }
+        Event::VersionCreated { tenant, kind, name, version, digest, size, inspection, idempotency_key } => {
+            must_exist(state, tenant)?;
+            let known = state.object_of(tenant, name)?;
+            let next = known.as_ref().map_or(0, |o| o.latest) + 1;
+            if *version != next {
+                return Err(conflict(format!("the next version of `{name}` is {next}")));
+            }
+            let object = match known {
+                Some(object) if !object.deleted && object.kind != *kind => {
+                    return Err(conflict(format!("`{name}` is a {}", object.kind.as_str())));
+                }
+                Some(object) if !object.deleted => ObjectRow { latest: next, ..object },
+                _ => ObjectRow {
+                    kind: *kind,
+                    name: name.clone(),
+                    latest: next,
+                    deleted: false,
+                    created_ms: time_ms,
+                    public: false,
+                },
+            };
+            put(&mut out, keys::object(tenant, name), &object)?;
+            let row = VersionRow {
+                kind: *kind,
+                name: name.clone(),
+                version: next,
+                digest: *digest,
+                size: *size,
+                inspection: inspection.clone(),
+                created_ms: time_ms,
+                created_by: record.actor.subject.clone(),
+                idempotency_key: idempotency_key.clone(),
+            };
+            put(&mut out, keys::version(tenant, name, next), &row)?;
+            if let Some(key) = idempotency_key {
+                let row = IdempotentRow { name: name.clone(), version: next };
+                put(&mut out, keys::idempotent(tenant, key), &row)?;
+            }
+        }
+        Event::ObjectDeleted { tenant, name } => {
+            let object = living(state, tenant, name)?;
+            for row in state.rows::<VersionRow>(&keys::versions(tenant, name), None, usize::MAX, |_| true)? {
+                out.push((keys::version(tenant, name, row.version), None));
+                if let Some(key) = row.idempotency_key {
+                    // It may have been used again since, for another object.
+                    let key = keys::idempotent(tenant, &key);
+                    let is_ours = |i: &IdempotentRow| i.name == *name && i.version == row.version;
+                    if state.row(&key)?.as_ref().is_some_and(is_ours) {
+                        out.push((key, None));
+                    }
+                }
+            }
+            out.push((keys::settings(tenant, name), None));
+            put(&mut out, keys::object(tenant, name), &ObjectRow { deleted: true, public: false, ..object })?;
+        }
+        Event::SettingsReplaced { tenant, name, settings } => {
+            living(state, tenant, name)?;
+            put(&mut out, keys::settings(tenant, name), settings)?;
+        }
+        Event::PublicAccessSet { tenant, name, public } => {
+            let object = living(state, tenant, name)?;
+            put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
+        }
+    }
+    Ok(out)
+}
+
+fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
+    state.tenant(tenant)?.map(drop).ok_or_else(Fault::not_found)
+}
+
+fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
+    state.object_of(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)
+}
+
+fn conflict(detail: impl Into<String>) -> Fault {
+    Fault::new(Code::Conflict, detail)
+}
+
+fn put(out: &mut Changes, key: Vec<u8>, row: &impl Serialize) -> Result<()> {
+    let value = serde_json::to_vec(row).map_err(Fault::internal)?;
+    if key.len() + value.len() > MAX_ROW {
+        return Err(Fault::new(Code::PayloadTooLarge, format!("what is kept of it is over {} KiB", MAX_ROW >> 10)));
+    }
+    out.push((key, Some(value)));
+    Ok(())
+}

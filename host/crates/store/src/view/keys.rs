@@ -1,0 +1,70 @@
+//! The keys of the view's rows.
+//!
+//! A key is a tag byte and fields. A [`Name`] cannot hold NUL, so a NUL ends it; what can hold anything (a token's
+//! id, an idempotency key) comes last. So no two rows share a key, and rows of a tenant stand together.
+
+use aimass_core::Name;
+
+pub(super) const APPLIED: &[u8] = b"\0applied";
+
+pub(super) fn tenants() -> Vec<u8> {
+    vec![b'T']
+}
+
+pub(super) fn tenant(name: &Name) -> Vec<u8> {
+    [b"T", name.as_str().as_bytes()].concat()
+}
+
+pub(super) fn objects(tenant: &Name) -> Vec<u8> {
+    [b"O", tenant.as_str().as_bytes(), b"\0"].concat()
+}
+
+pub(super) fn object(tenant: &Name, name: &Name) -> Vec<u8> {
+    joined(objects(tenant), name.as_str().as_bytes())
+}
+
+pub(super) fn all_versions() -> Vec<u8> {
+    vec![b'V']
+}
+
+pub(super) fn versions(tenant: &Name, name: &Name) -> Vec<u8> {
+    [b"V", tenant.as_str().as_bytes(), b"\0", name.as_str().as_bytes(), b"\0"].concat()
+}
+
+pub(super) fn version(tenant: &Name, name: &Name, number: u64) -> Vec<u8> {
+    joined(versions(tenant, name), &number.to_be_bytes())
+}
+
+pub(super) fn settings(tenant: &Name, name: &Name) -> Vec<u8> {
+    [b"S", tenant.as_str().as_bytes(), b"\0", name.as_str().as_bytes()].concat()
+}
+
+pub(super) fn token(jti: &str) -> Vec<u8> {
+    [b"K", jti.as_bytes()].concat()
+}
+
+/// The tokens of a tenant; of the operator (whose name is empty, and no tenant's) for `None`.
+pub(super) fn tokens_of(tenant: Option<&Name>) -> Vec<u8> {
+    [b"L", tenant.map_or("", Name::as_str).as_bytes(), b"\0"].concat()
+}
+
+pub(super) fn token_of(tenant: Option<&Name>, jti: &str) -> Vec<u8> {
+    joined(tokens_of(tenant), jti.as_bytes())
+}
+
+pub(super) fn all_revoked() -> Vec<u8> {
+    vec![b'R']
+}
+
+pub(super) fn revoked(jti: &str) -> Vec<u8> {
+    [b"R", jti.as_bytes()].concat()
+}
+
+pub(super) fn idempotent(tenant: &Name, key: &str) -> Vec<u8> {
+    [b"I", tenant.as_str().as_bytes(), b"\0", key.as_bytes()].concat()
+}
+
+fn joined(mut prefix: Vec<u8>, rest: &[u8]) -> Vec<u8> {
+    prefix.extend_from_slice(rest);
+    prefix
+}

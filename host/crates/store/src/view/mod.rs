@@ -1,0 +1,15 @@
+//! The view: the state that the journal describes, in sled, as an index that may be lost at any time.
+
+mod apply;
+mod index;
+mod keys;
+mod open;
+mod rows;
+mod state;
+
+pub(crate) use apply::changes;
+pub(crate) use index::Index;
+pub(crate) use open::{JournalEnd, clean_up, open_or_rebuild, rebuild};
+pub use rows::{ObjectRow, TenantRow, TokenRow, VersionRow};
+pub(crate) use state::Pending;
+pub use state::State;
