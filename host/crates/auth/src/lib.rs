@@ -1,1 +1,40 @@
-//! placeholder
+//! Who is calling: signed tokens, the keys that sign them, scopes, and the `Tenant` handle.
+//!
+//! A token is a JWT signed with Ed25519 (RFC 8037). It is checked once, cached until it expires, and forgotten at
+//! once when it or its key is revoked. Whatever is wrong with a token, the caller learns the same: that a valid one
+//! is required.
+//!
+//! ```
+//! use std::time::Duration;
+//! use aimass_auth::{Auth, AuthConfig, Grant, Scope};
+//! # let dir = tempfile::tempdir().unwrap();
+//! let auth = Auth::open(dir.path(), AuthConfig::new("https://aimass.example", "aimass"))?;
+//! let minted = auth.mint(Grant {
+//!     subject: "build-server".to_owned(),
+//!     tenant: Some("acme".parse()?),
+//!     scopes: [Scope::PluginsWrite].into_iter().collect(),
+//!     ttl: Duration::from_secs(3600),
+//! })?;
+//! let caller = auth.verify(&minted.token)?;
+//! assert_eq!(caller.tenant()?.name().as_str(), "acme");
+//! assert!(caller.require(Scope::PluginsWrite).is_ok());
+//! assert!(caller.require(Scope::Operator).is_err());
+//!
+//! auth.revoke(&minted.jti, minted.expires);
+//! assert!(auth.verify(&minted.token).is_err());
+//! # Ok::<(), aimass_core::Fault>(())
+//! ```
+
+mod auth;
+mod caller;
+mod claims;
+mod files;
+mod keys;
+mod revoked;
+mod scope;
+#[cfg(test)]
+mod tests;
+
+pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
+pub use caller::Caller;
+pub use scope::{Scope, Scopes, UnknownScope};

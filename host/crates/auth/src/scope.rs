@@ -1,0 +1,126 @@
+//! What a token allows.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// One permission. The text form stands in tokens and never changes its meaning.
+        ///
+        /// ```
+        /// use aimass_auth::Scope;
+        /// assert_eq!("models:invoke".parse(), Ok(Scope::ModelsInvoke));
+        /// assert_eq!(Scope::ModelsInvoke.to_string(), "models:invoke");
+        /// assert!("models:*".parse::<Scope>().is_err());
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Scope { $($(#[$doc])* $name,)* }
+
+        impl Scope {
+            /// Every scope.
+            pub const ALL: &[Scope] = &[$(Scope::$name,)*];
+
+            /// The scope as it stands in a token.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Scope::$name => $text,)* }
+            }
+        }
+    };
+}
+
+scopes! {
+    /// See plugins, their versions and settings.
+    PluginsRead = "plugins:read";
+    /// Upload, configure and delete plugins.
+    PluginsWrite = "plugins:write";
+    /// Call plugins.
+    PluginsInvoke = "plugins:invoke";
+    /// See models and their versions.
+    ModelsRead = "models:read";
+    /// Upload and delete models.
+    ModelsWrite = "models:write";
+    /// Run models.
+    ModelsInvoke = "models:invoke";
+    /// See the tenant's tokens.
+    TokensRead = "tokens:read";
+    /// Mint and revoke the tenant's tokens.
+    TokensWrite = "tokens:write";
+    /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
+    Operator = "operator";
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// There is no such scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such scope")]
+pub struct UnknownScope;
+
+impl FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
+        Self::ALL.iter().copied().find(|s| s.as_str() == text).ok_or(UnknownScope)
+    }
+}
+
+/// A set of scopes.
+///
+/// ```
+/// use aimass_auth::{Scope, Scopes};
+/// let scopes: Scopes = [Scope::ModelsInvoke, Scope::ModelsRead].into_iter().collect();
+/// assert!(scopes.contains(Scope::ModelsRead));
+/// assert_eq!(scopes.to_string(), "models:read models:invoke");
+/// assert_eq!(Scopes::from_claim("models:invoke of-a-later-release models:read"), scopes);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Scopes(u32);
+
+impl Scopes {
+    /// Reads the `scope` claim (RFC 8693 §4.2): words with spaces between. Unknown words are left out, so that a
+    /// token with a scope of a later release still opens what this one knows.
+    pub fn from_claim(claim: &str) -> Self {
+        claim.split(' ').filter_map(|word| word.parse::<Scope>().ok()).collect()
+    }
+
+    /// Whether `scope` is among them.
+    pub fn contains(self, scope: Scope) -> bool {
+        self.0 & bit(scope) != 0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The scopes, in the order of [`Scope::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Scope> {
+        Scope::ALL.iter().copied().filter(move |&scope| self.contains(scope))
+    }
+}
+
+fn bit(scope: Scope) -> u32 {
+    1 << scope as u32
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        Self(scopes.into_iter().fold(0, |set, scope| set | bit(scope)))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, scope) in self.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope.as_str())?;
+        }
+        Ok(())
+    }
+}
