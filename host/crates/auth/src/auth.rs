@@ -23,7 +23,7 @@ pub const MAX_TOKEN: usize = 8 * 1024;
 pub const MAX_LEEWAY: Duration = Duration::from_secs(5);
 
 /// Bytes that cached tokens may take: about 20,000 of them.
-const CACHE_BYTES: u64 = 16 << 20;
+pub(crate) const CACHE_BYTES: u64 = 16 << 20;
 
 /// What a cached token takes beside its own bytes: its caller and the cache's own entry.
 const CACHE_ENTRY: u64 = 320;
@@ -164,6 +164,12 @@ impl Auth {
     /// The handle of a tenant whose plugin lets anybody in: its owner's policy vouches, not a token.
     pub fn public(&self, tenant: &Name) -> Tenant {
         Tenant::vouched_for(tenant.clone())
+    }
+
+    /// Bytes and number of the tokens in the cache.
+    #[cfg(test)]
+    pub(crate) fn cached(&self) -> (u64, usize) {
+        (self.checked.weight(), self.checked.len())
     }
 
     pub(crate) fn mint_at(&self, grant: Grant, now: u64) -> Result<Minted> {
