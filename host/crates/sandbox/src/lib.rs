@@ -1,1 +1,31 @@
-//! placeholder
+//! Runs tenants' WebAssembly components, each call in an instance of its own.
+//!
+//! A component is inspected and compiled once, at upload ([`Sandbox::inspect`]). Its code is kept on disk under a
+//! keyed MAC and mapped when it is needed ([`Sandbox::load`]). A call ([`Sandbox::infer`], [`Sandbox::http`]) makes
+//! a `Store`, instantiates the linked component out of a pool, calls it within its limits, and drops it: nothing of
+//! one call is there for the next.
+//!
+//! This is the only crate that names wasmtime.
+
+mod bindings;
+mod body;
+mod cache;
+mod config;
+mod engine;
+mod fault;
+mod host;
+mod http;
+mod inspect;
+mod limits;
+mod log;
+mod model;
+mod plugin;
+mod run;
+mod sandbox;
+mod state;
+mod ticker;
+
+pub use body::Body;
+pub use config::{Call, PoolConfig, SandboxConfig};
+pub use plugin::Plugin;
+pub use sandbox::Sandbox;

@@ -1,0 +1,165 @@
+//! The body of a guest's answer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use aimass_core::{Code, Fault};
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::task::AbortHandle;
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+
+use crate::limits::Exceeded;
+
+/// What an HTTP function answers with. Either all of it is there, or the guest is still writing it; then dropping
+/// the body drops the guest.
+///
+/// It ends with an error, never quietly, when the guest fails or goes over its limit before the end.
+pub struct Body(Inner);
+
+enum Inner {
+    Whole { frames: VecDeque<Frame<Bytes>>, length: u64 },
+    Streamed(Stream),
+}
+
+/// How the guest ended, told by the task that runs it before it drops the guest.
+pub(crate) type End = Arc<OnceLock<Result<(), Fault>>>;
+
+struct Stream {
+    inner: HyperOutgoingBody,
+    end: End,
+    task: AbortHandle,
+    /// Bytes that may still come.
+    room: u64,
+    limit: usize,
+    /// Bytes until the answer is complete, if the guest declared a length.
+    declared: Option<u64>,
+    over: bool,
+}
+
+impl Body {
+    /// What a guest that has ended left in its stream.
+    ///
+    /// # Errors
+    /// `plugin_resource_limit` if that is more than `limit`; `plugin_fault` if the guest did not finish it.
+    pub(crate) fn whole(inner: HyperOutgoingBody, limit: usize) -> Result<Self, Fault> {
+        let mut inner = inner;
+        let mut frames = VecDeque::new();
+        let mut length = 0;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        // The guest is gone, so its stream is closed: it is never pending but for what never comes.
+        while let Poll::Ready(Some(frame)) = Pin::new(&mut inner).poll_frame(&mut cx) {
+            let frame = frame.map_err(unfinished)?;
+            length += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if length > limit as u64 {
+                return Err(Fault::new(Code::PluginResourceLimit, Exceeded::Output(limit).to_string()));
+            }
+            frames.push_back(frame);
+        }
+        Ok(Self(Inner::Whole { frames, length }))
+    }
+
+    /// What a guest that still runs, in `task`, writes.
+    pub(crate) fn streamed(
+        inner: HyperOutgoingBody,
+        end: End,
+        task: AbortHandle,
+        limit: usize,
+        declared: Option<u64>,
+    ) -> Self {
+        Self(Inner::Streamed(Stream { inner, end, task, room: limit as u64, limit, declared, over: false }))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut self.0 {
+            Inner::Whole { frames, length } => {
+                let frame = frames.pop_front();
+                *length -= frame.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+                Poll::Ready(frame.map(Ok))
+            }
+            Inner::Streamed(stream) => stream.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Whole { frames, .. } => frames.is_empty(),
+            Inner::Streamed(stream) => stream.over,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Whole { length, .. } => SizeHint::with_exact(*length),
+            Inner::Streamed(_) => SizeHint::new(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else { return Poll::Pending };
+        let outcome = match frame {
+            Some(Ok(frame)) => match self.count(&frame) {
+                Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                Err(fault) => Some(Err(fault)),
+            },
+            Some(Err(error)) => Some(Err(self.failure().unwrap_or_else(|| unfinished(error)))),
+            // The stream of a guest that failed ends like that of one that is done. The task tells which before it
+            // drops the guest, and only that ends the stream of one that failed.
+            None => self.failure().map(Err),
+        };
+        if outcome.is_some() {
+            self.task.abort();
+        }
+        self.over = true;
+        Poll::Ready(outcome)
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), Fault> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        self.room = self.room.checked_sub(bytes).ok_or_else(|| {
+            Fault::new(Code::PluginResourceLimit, Exceeded::Output(self.limit).to_string())
+        })?;
+        self.declared = self.declared.map(|left| left.saturating_sub(bytes));
+        Ok(())
+    }
+
+    fn failure(&self) -> Option<Fault> {
+        self.end.get().and_then(|end| end.as_ref().err().cloned())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // The caller left in the middle: so does the guest. If it has written all of its answer, it may go on with
+        // what it does afterwards, until its deadline.
+        if !self.over && self.declared != Some(0) {
+            self.task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Inner::Whole { length, .. } => f.debug_struct("Body").field("length", length).finish(),
+            Inner::Streamed(_) => f.debug_struct("Body").finish_non_exhaustive(),
+        }
+    }
+}
+
+fn unfinished(error: wasmtime_wasi_http::Error) -> Fault {
+    Fault::new(Code::PluginFault, "the plugin did not finish its answer").caused_by(error)
+}

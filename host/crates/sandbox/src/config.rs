@@ -1,0 +1,83 @@
+//! What the sandbox is built with, and what one call carries.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aimass_core::event::Settings;
+use aimass_core::limits::InvocationLimits;
+use aimass_core::{Name, Tenant};
+
+/// How the sandbox is built.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    /// The folder for compiled code; made (mode 0700) if it is missing.
+    pub cache_dir: PathBuf,
+    /// The key of the MAC over compiled code. A file that another key signed is compiled again.
+    pub cache_key: [u8; 32],
+    /// The most that any call may use; a [`Call`] may ask for less.
+    pub limits: InvocationLimits,
+    /// How many guests run at once.
+    pub pool: PoolConfig,
+    /// How many plugins are held ready (linked, their code mapped); the least used leave first.
+    pub loaded_plugins: usize,
+}
+
+impl SandboxConfig {
+    /// The defaults, with compiled code in `cache_dir` under `cache_key`.
+    pub fn new(cache_dir: impl Into<PathBuf>, cache_key: [u8; 32]) -> Self {
+        Self {
+            cache_dir: cache_dir.into(),
+            cache_key,
+            limits: InvocationLimits::default(),
+            pool: PoolConfig::default(),
+            // A linked Rust plugin costs tens of KiB beside its mapped code, so a thousand fit in tens of MiB.
+            loaded_plugins: 1_000,
+        }
+    }
+}
+
+/// The size of the pool that instances are taken from. All of it is address space until it is used.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolConfig {
+    /// Component instances alive at once, over all tenants. One more is answered `overloaded`.
+    pub instances: u32,
+    /// Bytes of a returned memory that stay mapped and are wiped by hand; what lies above is given back to the
+    /// system. See `engine.rs` for the measurement.
+    pub keep_resident: usize,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { instances: 1_000, keep_resident: 128 << 10 }
+    }
+}
+
+/// Who calls which version of which plugin, and what it may use.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Whose plugin it is; the guest reaches this tenant's models and data only.
+    pub tenant: Tenant,
+    /// The plugin.
+    pub plugin: Name,
+    /// Its version.
+    pub version: u64,
+    /// What `wasi:config/store` answers.
+    pub settings: Arc<Settings>,
+    /// Limits of this call; what exceeds the sandbox's own is cut down to it.
+    pub limits: InvocationLimits,
+    /// The request's id, for the log.
+    pub request_id: Arc<str>,
+}
+
+/// The smaller of the two, limit by limit.
+pub(crate) fn tighter(a: &InvocationLimits, b: &InvocationLimits) -> InvocationLimits {
+    InvocationLimits {
+        deadline: a.deadline.min(b.deadline),
+        memory: a.memory.min(b.memory),
+        table_elements: a.table_elements.min(b.table_elements),
+        output: a.output.min(b.output),
+        host_call: a.host_call.min(b.host_call),
+        resources: a.resources.min(b.resources),
+        log_lines: a.log_lines.min(b.log_lines),
+    }
+}
