@@ -1,1 +1,63 @@
-fn main() {}
+//! Durable writes per second: `cargo bench -p aimass-store`.
+
+use aimass_core::event::{Actor, Event};
+use aimass_core::seam::Bucket;
+use aimass_core::{Result, Tenant};
+use aimass_store::Store;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::task::JoinSet;
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+async fn append(store: Store) -> Result<()> {
+    let jti = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+    store.write(Actor::system(), move |_| Ok((Some(Event::TokenRevoked { jti }), ()))).await
+}
+
+async fn increment(store: Store) -> Result<()> {
+    let (tenant, plugin) = ("acme".parse()?, "counter".parse()?);
+    let bucket = Bucket { tenant: Tenant::vouched_for(tenant), plugin, name: String::new() };
+    store.key_value().increment(&bucket, "n", 1).await.map(drop)
+}
+
+/// Every writer writes once, all at the same time.
+async fn all<F: Future<Output = Result<()>> + Send + 'static>(store: &Store, writers: u64, one: fn(Store) -> F) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..writers {
+        tasks.spawn(one(store.clone()));
+    }
+    for result in tasks.join_all().await {
+        assert!(result.is_ok(), "{result:?}");
+    }
+}
+
+fn writes(criterion: &mut Criterion) {
+    let run = || -> std::result::Result<_, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(folder.path())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok((folder, store, runtime))
+    };
+    let (_folder, store, runtime) = match run() {
+        Ok(ready) => ready,
+        Err(error) => {
+            eprintln!("cannot open a store: {error}");
+            return;
+        }
+    };
+    let mut group = criterion.benchmark_group("store");
+    for writers in [1, 64] {
+        group.throughput(Throughput::Elements(writers));
+        group.bench_function(format!("journal append, {writers} writers"), |bencher| {
+            bencher.to_async(&runtime).iter(|| all(&store, writers, append));
+        });
+        group.bench_function(format!("key-value increment, {writers} writers"), |bencher| {
+            bencher.to_async(&runtime).iter(|| all(&store, writers, increment));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, writes);
+criterion_main!(benches);

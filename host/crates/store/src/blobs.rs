@@ -14,7 +14,7 @@ use aimass_core::{Code, Digest, Fault, Result, Tenant};
 use bytes::{Bytes, BytesMut};
 use tempfile::NamedTempFile;
 
-use crate::failure::{io_fault, sync_folder};
+use crate::failure::{io_fault, make_folder, sync_folder};
 use crate::view::State;
 
 /// What is under way; no tenant's name begins with a dot.
@@ -29,13 +29,12 @@ pub struct Blobs {
 }
 
 impl Blobs {
-    /// Opens the blobs of the data folder, and removes what nothing in `state` names.
-    pub(crate) fn open(dir: &Path, state: &State<'_>) -> Result<Self> {
+    /// Opens the blobs of the data folder.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
         let dir = dir.join("blobs");
         let blobs = Self { dir };
-        let uploads = blobs.dir.join(UPLOADS);
-        fs::create_dir_all(&uploads).map_err(|e| io_fault("create the blobs' folder", &e))?;
-        blobs.sweep(state)?;
+        make_folder(&blobs.dir)?;
+        make_folder(&blobs.dir.join(UPLOADS))?;
         Ok(blobs)
     }
 
@@ -79,8 +78,9 @@ impl Blobs {
         self.dir.join(tenant.name().as_str())
     }
 
-    /// Removes temporary files and blobs that no version names; says which are named but not there.
-    fn sweep(&self, state: &State<'_>) -> Result<()> {
+    /// Removes temporary files and blobs that no version names; says which are named but not there. Only before the
+    /// first upload: it would take what is under way.
+    pub(crate) fn sweep(&self, state: &State<'_>) -> Result<()> {
         let live = state.live_blobs()?;
         let failed = |e: io::Error| io_fault("sweep the blobs", &e);
         let mut swept = 0;
@@ -142,28 +142,18 @@ impl BlobWriter {
     ///
     /// # Errors
     /// `storage_full`, `internal`. Nothing is left then.
-    pub async fn finish(mut self) -> Result<(Digest, u64)> {
+    pub async fn finish(self) -> Result<(Digest, u64)> {
+        self.stage().await?.commit().await
+    }
+
+    /// Ends the writing without giving the blob its name yet, so that it can be looked at first.
+    ///
+    /// # Errors
+    /// `storage_full`, `internal`. Nothing is left then.
+    pub async fn stage(mut self) -> Result<Staged> {
         self.put().await?;
-        let open = self.open.take().ok_or_else(lost)?;
-        let folder = std::mem::take(&mut self.folder);
-        blocking(move || {
-            let Open { file, hasher, size } = *open;
-            let digest = hasher.finish();
-            let done = || -> io::Result<()> {
-                file.as_file().sync_all()?;
-                fs::create_dir_all(&folder)?;
-                if let Some(parent) = folder.parent() {
-                    // Also when it was there: whoever made it may not have come to this yet.
-                    sync_folder(parent)?;
-                }
-                // Over the same blob, if it is there: its bytes are the same, or had been damaged.
-                file.persist(folder.join(digest.hex())).map_err(|e| e.error)?;
-                sync_folder(&folder)
-            };
-            done().map_err(|e| io_fault("finish a blob", &e))?;
-            Ok((digest, size))
-        })
-        .await
+        let Open { file, hasher, size } = *self.open.take().ok_or_else(lost)?;
+        Ok(Staged { folder: std::mem::take(&mut self.folder), file, digest: hasher.finish(), size })
     }
 
     async fn put(&mut self) -> Result<()> {
@@ -179,6 +169,56 @@ impl BlobWriter {
         .await?;
         (self.open, self.gathered) = (Some(open), bytes);
         Ok(())
+    }
+}
+
+/// A blob that is whole but has no name yet. Dropped uncommitted, it leaves nothing.
+#[derive(Debug)]
+pub struct Staged {
+    folder: PathBuf,
+    /// Removes itself when dropped.
+    file: NamedTempFile,
+    digest: Digest,
+    size: u64,
+}
+
+impl Staged {
+    /// The digest of its bytes.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub async fn read(&self) -> Result<Bytes> {
+        let path = self.file.path().to_owned();
+        blocking(move || Ok(fs::read(path).map_err(|e| io_fault("read an upload", &e))?.into())).await
+    }
+
+    /// Makes it durable under its digest; returns that and its size in bytes.
+    ///
+    /// # Errors
+    /// `storage_full`, `internal`. Nothing is left then.
+    pub async fn commit(self) -> Result<(Digest, u64)> {
+        let Self { folder, file, digest, size } = self;
+        blocking(move || {
+            let done = || -> io::Result<()> {
+                file.as_file().sync_all()?;
+                fs::create_dir_all(&folder)?;
+                if let Some(parent) = folder.parent() {
+                    // Also when it was there: whoever made it may not have come to this yet.
+                    sync_folder(parent)?;
+                }
+                // Over the same blob, if it is there: its bytes are the same, or had been damaged.
+                file.persist(folder.join(digest.hex())).map_err(|e| e.error)?;
+                sync_folder(&folder)
+            };
+            done().map_err(|e| io_fault("finish a blob", &e))?;
+            Ok((digest, size))
+        })
+        .await
     }
 }
 

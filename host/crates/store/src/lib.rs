@@ -7,7 +7,7 @@
 //! ```text
 //! lock              one server per folder
 //! journal/*.log     every change of state, hash-chained
-//! index/            the view (sled); index-aside-* is one that could not be used
+//! index-*/          the view (sled); the highest number is in use, one below it could not be
 //! blobs/<tenant>/   uploaded bytes, by SHA-256
 //! kv/               guests' key-value data: *.snapshot, and *.log behind it
 //! ```
@@ -27,7 +27,7 @@ mod tests;
 mod view;
 mod writer;
 
-pub use blobs::{BlobWriter, Blobs};
+pub use blobs::{BlobWriter, Blobs, Staged};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal};
 pub use store::Store;
 pub use view::{ObjectRow, State, TenantRow, TokenRow, VersionRow};

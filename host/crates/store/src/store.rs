@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::blobs::Blobs;
-use crate::failure::{io_fault, stopped};
+use crate::failure::{io_fault, make_folder, stopped};
 use crate::journal::{self, ChainReport, Record, verify_journal};
 use crate::kv::GuestData;
 use crate::lock::FolderLock;
@@ -78,7 +78,7 @@ impl Store {
     }
 
     pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self> {
-        std::fs::create_dir_all(dir).map_err(|e| io_fault(format!("create {}", dir.display()), &e))?;
+        make_folder(dir)?;
         let lock = Arc::new(FolderLock::take(dir)?);
         let mut end = JournalEnd { seq: 0, hash: journal::GENESIS };
         let folder = dir.join(journal::FOLDER);
@@ -87,9 +87,15 @@ impl Store {
             end = JournalEnd { seq: record.seq, hash: record.hash };
             Ok(())
         })?;
-        let index = view::open_or_rebuild(dir, options.index_open_limit, &end)?;
-        view::clean_up(dir);
-        let blobs = Blobs::open(dir, &State::committed(Arc::clone(&index)))?;
+        let opened = view::open_or_rebuild(dir, options.index_open_limit, &end)?;
+        let index = opened.index;
+        let blobs = Blobs::open(dir)?;
+        if opened.journal_is_short {
+            // What the lost records named would be swept.
+            tracing::error!("no blobs are swept, since the journal has lost records");
+        } else {
+            blobs.sweep(&State::committed(Arc::clone(&index)))?;
+        }
         let data = Arc::new(GuestData::open(dir, &options, Arc::clone(&lock))?);
         let shared = Arc::new(Shared {
             index: ArcSwap::new(index),
@@ -178,7 +184,7 @@ impl Store {
         &self.0.blobs
     }
 
-    /// The guests' key-value data.
+    /// The guests' key-value data. The folder stays in use until this is dropped as well, or the store closed.
     pub fn key_value(&self) -> Arc<dyn KeyValue> {
         Arc::clone(&self.0.data) as Arc<dyn KeyValue>
     }
@@ -214,6 +220,13 @@ impl Store {
     pub async fn close(self) {
         self.0.writes.close().await;
         self.0.data.close().await;
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    pub(crate) fn index(&self) -> Arc<view::Index> {
+        self.0.shared.index.load_full()
     }
 }
 

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::failure::{damaged, io_fault, stopped};
+use crate::failure::{damaged, io_fault, make_folder, stopped};
 use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
@@ -41,7 +41,7 @@ impl GuestData {
     /// Opens the data below the data folder: newest snapshot, and the log behind it.
     pub(crate) fn open(dir: &Path, options: &Options, lock: Arc<FolderLock>) -> Result<Self> {
         let dir = dir.join("kv");
-        std::fs::create_dir_all(&dir).map_err(|e| io_fault(format!("create {}", dir.display()), &e))?;
+        make_folder(&dir)?;
         let data = Arc::new(Data::default());
         let since = snapshot::load_newest(&dir, &data)?;
         let mut log_bytes = 0;

@@ -18,6 +18,8 @@ use crate::options::Options;
 const QUEUE: usize = 4096;
 /// A group is ended behind this many bytes, so that nobody waits long for others.
 const GROUP_BYTES: usize = 4 << 20;
+/// The same, in jobs: those that write nothing would never end it.
+const GROUP_JOBS: usize = 1024;
 
 /// What a log is written for.
 pub(crate) trait Machine: Send + 'static {
@@ -68,7 +70,7 @@ impl<J: Send + 'static> Committer<J> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let last_failure = Arc::new(Mutex::new(None));
         let dead = Arc::new(AtomicBool::new(false));
-        let mut worker = Worker {
+        let worker = Worker {
             log,
             machine,
             receiver,
@@ -139,13 +141,13 @@ struct Worker<M: Machine> {
 }
 
 impl<M: Machine> Worker<M> {
-    fn run(&mut self) {
+    fn run(mut self) {
         let mut close = None;
         while close.is_none()
             && let Some(message) = self.receiver.blocking_recv()
         {
             let mut group = Vec::new();
-            let mut bytes = 0;
+            let (mut bytes, mut jobs) = (0, 0);
             let ready = self.machine.ready();
             let mut next = Some(message);
             while let Some(message) = next {
@@ -163,14 +165,20 @@ impl<M: Machine> Worker<M> {
                         }
                     }
                 }
-                next = if bytes < GROUP_BYTES { self.receiver.try_recv().ok() } else { None };
+                jobs += 1;
+                next = if bytes < GROUP_BYTES && jobs < GROUP_JOBS { self.receiver.try_recv().ok() } else { None };
             }
             if !self.write(&group) {
                 break;
             }
             self.machine.tidy(&mut self.log);
         }
-        self.end(close);
+        let closes = self.end(close);
+        // Whoever closed may open the folder again at once.
+        drop(self);
+        for done in closes {
+            let _ = done.send(());
+        }
     }
 
     /// Writes the staged group; false if nothing can be written any more.
@@ -184,8 +192,8 @@ impl<M: Machine> Worker<M> {
             Err(error) => {
                 let fault = io_fault("append to a log", &error);
                 tracing::error!(%error, records = group.len(), "a log could not be written");
+                *lock(&self.last_failure) = Some(fault.clone());
                 self.machine.refuse(&fault);
-                *lock(&self.last_failure) = Some(fault);
                 return true;
             }
         };
@@ -195,17 +203,17 @@ impl<M: Machine> Worker<M> {
             tracing::error!(%error, file = %self.log.segment().path.display(), "fsync failed");
             (self.options.fatal)("fsync failed");
             let fault = Fault::internal(format!("fsync failed: {error}"));
+            *lock(&self.last_failure) = Some(fault.clone());
             self.machine.refuse(&fault);
-            *lock(&self.last_failure) = Some(fault);
             return false;
         }
-        self.machine.commit(&Arc::clone(self.log.segment()), &offsets);
         *lock(&self.last_failure) = None;
+        self.machine.commit(&Arc::clone(self.log.segment()), &offsets);
         true
     }
 
-    /// Refuses what still comes, then tells the one who closed.
-    fn end(&mut self, close: Option<oneshot::Sender<()>>) {
+    /// Refuses what still comes. Returns who wants to know of the end.
+    fn end(&mut self, close: Option<oneshot::Sender<()>>) -> Vec<oneshot::Sender<()>> {
         self.receiver.close();
         let mut closes: Vec<_> = close.into_iter().collect();
         while let Ok(message) = self.receiver.try_recv() {
@@ -214,9 +222,7 @@ impl<M: Machine> Worker<M> {
                 Message::Close(done) => closes.push(done),
             }
         }
-        for done in closes {
-            let _ = done.send(());
-        }
+        closes
     }
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use aimass_core::Result;
 
-use crate::failure::{damaged, io_fault, sync_folder};
+use crate::failure::{damaged, io_fault, make_folder, sync_folder};
 use crate::options::Options;
 
 /// The writer's end of a log. There is one per folder.
@@ -45,7 +45,7 @@ impl Log {
     /// # Errors
     /// `integrity` that names file and offset where anything but the tail is damaged; what `visit` returns.
     pub(crate) fn open(dir: &Path, options: Options, visit: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(|e| io_fault(format!("create {}", dir.display()), &e))?;
+        make_folder(dir)?;
         let mut segments = segment::list(dir)?;
         if segments.is_empty() {
             segments.push(Segment::create(dir, 1, &options).map_err(|e| io_fault("begin a log", &e))?);

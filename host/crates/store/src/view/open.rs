@@ -14,10 +14,9 @@ use super::state::{Pending, State};
 use crate::failure::{io_fault, sync_folder};
 use crate::journal;
 
-/// The folder of the index in the data folder.
-const FOLDER: &str = "index";
-/// The prefix of what was set aside.
-const ASIDE: &str = "index-aside-";
+/// The prefix of the index's folders. They are numbered, and the highest is in use. A path is never used
+/// again: an sled that was given up may still write below its own.
+const FOLDER: &str = "index-";
 /// Records that are applied as one batch in a replay.
 const BATCH: u64 = 500;
 
@@ -27,59 +26,75 @@ pub(crate) struct JournalEnd {
     pub(crate) hash: [u8; 32],
 }
 
+/// An index at the end of the journal.
+pub(crate) struct Opened {
+    pub(crate) index: Arc<Index>,
+    /// An index had followed records that the journal does not hold: it has lost its end, or is another one.
+    pub(crate) journal_is_short: bool,
+}
+
 /// Opens the index of the data folder `dir` and brings it up to the end of its journal, which was checked before.
-pub(crate) fn open_or_rebuild(dir: &Path, limit: Duration, end: &JournalEnd) -> Result<Arc<Index>> {
-    if dir.join(FOLDER).exists() {
-        match try_open(&dir.join(FOLDER), limit).and_then(|(index, applied)| follow(dir, index, applied, end)) {
-            Ok(index) => return Ok(index),
+pub(crate) fn open_or_rebuild(dir: &Path, limit: Duration, end: &JournalEnd) -> Result<Opened> {
+    let mut journal_is_short = false;
+    if let Some((_, path)) = folders(dir)?.pop() {
+        match try_open(&path, limit) {
+            Ok((_, applied)) if applied.seq > end.seq || (applied.seq == end.seq && applied.hash != end.hash) => {
+                // It is applied after the journal is durable.
+                journal_is_short = true;
+                tracing::error!(
+                    index = applied.seq,
+                    journal = end.seq,
+                    "the journal does not hold records that were acknowledged"
+                );
+            }
+            // The walk checks that the next record follows the hash that the index has.
+            Ok((index, applied)) => match replay(dir, &index, applied.seq, applied.hash) {
+                Ok(()) => return Ok(Opened { index, journal_is_short }),
+                Err(fault) => tracing::error!(%fault, cause = fault.cause(), "the index cannot follow the journal"),
+            },
             Err(reason) => tracing::error!(%reason, "the index cannot be used"),
         }
     }
-    rebuild(dir)
+    Ok(Opened { index: rebuild(dir)?, journal_is_short })
 }
 
-/// Brings an index up to the end of the journal, if it followed this journal so far.
-fn follow(dir: &Path, index: Arc<Index>, applied: Applied, end: &JournalEnd) -> Result<Arc<Index>, String> {
-    if applied.seq > end.seq || (applied.seq == end.seq && applied.hash != end.hash) {
-        // It is applied after the journal is durable: so the journal has lost its end, or is another one.
-        return Err(format!("it has followed up to record {}, the journal ends with {}", applied.seq, end.seq));
-    }
-    // The walk checks that the next record follows the hash that the index has.
-    replay(dir, &index, applied.seq, applied.hash).map_err(|fault| fault.to_string())?;
-    Ok(index)
-}
-
-/// Sets the index aside, if there is one, and makes a new one from the journal.
+/// Makes a new index from the journal. The one before is set aside, and what was set aside earlier removed.
 pub(crate) fn rebuild(dir: &Path) -> Result<Arc<Index>> {
-    let path = dir.join(FOLDER);
-    if path.exists() {
-        let aside = set_aside(dir, &path).map_err(|e| io_fault("set the index aside", &e))?;
-        tracing::warn!(aside = %aside.display(), "the index was set aside and is rebuilt from the journal");
+    let mut old = folders(dir)?;
+    let path = dir.join(format!("{FOLDER}{:08}", old.last().map_or(1, |(n, _)| n + 1)));
+    let built = Index::open(&path).map(Arc::new).and_then(|index| {
+        replay(dir, &index, 0, journal::GENESIS)?;
+        index.flush()?;
+        Ok(index)
+    });
+    if built.is_err() {
+        let _ = fs::remove_dir_all(&path);
+        return built;
     }
-    let index = Arc::new(Index::open(&path)?);
-    replay(dir, &index, 0, journal::GENESIS)?;
-    index.flush()?;
-    Ok(index)
-}
-
-/// Removes what was set aside, but for the newest.
-pub(crate) fn clean_up(dir: &Path) {
-    let mut aside: Vec<_> = fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(ASIDE)))
-        .collect();
-    aside.sort();
-    aside.pop();
-    for path in aside {
+    if let Some((_, aside)) = old.pop() {
+        tracing::warn!(aside = %aside.display(), "the index was set aside, and rebuilt from the journal");
+    }
+    for (_, path) in old {
         let _ = fs::remove_dir_all(path);
     }
+    sync_folder(dir).map_err(|e| io_fault("make an index", &e))?;
+    built
+}
+
+/// The folders of indexes by their numbers.
+fn folders(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = fs::read_dir(dir).map_err(|e| io_fault(format!("list {}", dir.display()), &e))?;
+    let numbered = |path: PathBuf| {
+        let number = path.file_name()?.to_str()?.strip_prefix(FOLDER)?.parse().ok()?;
+        Some((number, path))
+    };
+    let mut found: Vec<_> = entries.filter_map(|entry| numbered(entry.ok()?.path())).collect();
+    found.sort();
+    Ok(found)
 }
 
 /// Opens and checks the index in a thread of its own: sled panics at some damage, and may take for ever.
 fn try_open(path: &Path, limit: Duration) -> Result<(Arc<Index>, Applied), String> {
-    fs::create_dir_all(path).map_err(|e| e.to_string())?;
     let stale = set_aside_generating(path).map_err(|e| e.to_string())?;
     if stale > 0 {
         tracing::warn!(files = stale, "set unfinished snapshots of the index aside");
@@ -118,16 +133,6 @@ fn set_aside_generating(path: &Path) -> std::io::Result<usize> {
         }
     }
     Ok(count)
-}
-
-fn set_aside(dir: &Path, path: &Path) -> std::io::Result<PathBuf> {
-    let newest = fs::read_dir(dir)?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix(ASIDE)?.parse::<u64>().ok())
-        .max();
-    let aside = dir.join(format!("{ASIDE}{:08}", newest.map_or(0, |n| n + 1)));
-    fs::rename(path, &aside)?;
-    sync_folder(dir)?;
-    Ok(aside)
 }
 
 /// Applies the records behind `seq` to the index.

@@ -1,0 +1,229 @@
+//! The view follows the journal, whatever happens to it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aimass_core::event::Settings;
+use proptest::prelude::*;
+
+use super::*;
+use crate::view::rebuild;
+
+/// One step of a random history. Some do not fit the state; they are refused, and must leave nothing.
+#[derive(Clone, Debug)]
+enum Step {
+    Tenant(u8),
+    Upload(u8, u8, bool, u64),
+    Delete(u8, u8),
+    Settings(u8, u8, u8),
+    Public(u8, u8, bool),
+    Mint(u8, Option<u8>),
+    Revoke(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (t, o) = (0..3u8, 0..4u8);
+    prop_oneof![
+        t.clone().prop_map(Step::Tenant),
+        (t.clone(), o.clone(), any::<bool>(), 0..3u64).prop_map(|(t, o, plugin, key)| Step::Upload(t, o, plugin, key)),
+        (t.clone(), o.clone()).prop_map(|(t, o)| Step::Delete(t, o)),
+        (t.clone(), o.clone(), any::<u8>()).prop_map(|(t, o, v)| Step::Settings(t, o, v)),
+        (t.clone(), o, any::<bool>()).prop_map(|(t, o, p)| Step::Public(t, o, p)),
+        (0..9u8, proptest::option::of(t)).prop_map(|(j, t)| Step::Mint(j, t)),
+        (0..9u8).prop_map(Step::Revoke),
+    ]
+}
+
+async fn take(store: &Store, step: Step) {
+    let t = |n: u8| name(&format!("t{n}"));
+    let o = |n: u8| name(&format!("o{n}"));
+    let taken = store.write(Actor::system(), move |state| {
+        let event = match step {
+            Step::Tenant(n) => Event::TenantCreated { tenant: t(n) },
+            Step::Upload(n, object, plugin, key) => Event::VersionCreated {
+                version: state.object(&Tenant::vouched_for(t(n)), &o(object))?.map_or(0, |o| o.latest) + 1,
+                tenant: t(n),
+                kind: if plugin { Kind::Plugin } else { Kind::Model },
+                name: o(object),
+                digest: Digest::of(&[object]),
+                size: 1,
+                inspection: inspection(),
+                idempotency_key: (key > 0).then(|| key.to_string()),
+            },
+            Step::Delete(n, object) => Event::ObjectDeleted { tenant: t(n), name: o(object) },
+            Step::Settings(n, object, v) => {
+                let settings = Settings::from([("v".to_owned(), v.to_string())]);
+                Event::SettingsReplaced { tenant: t(n), name: o(object), settings }
+            }
+            Step::Public(n, object, public) => Event::PublicAccessSet { tenant: t(n), name: o(object), public },
+            Step::Mint(jti, n) => Event::TokenMinted {
+                jti: jti.to_string(),
+                subject: "s".to_owned(),
+                tenant: n.map(t),
+                scopes: vec![],
+                expires: 9,
+            },
+            Step::Revoke(jti) => Event::TokenRevoked { jti: jti.to_string() },
+        };
+        Ok((Some(event), ()))
+    });
+    let _ = taken.await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_rebuilt_view_equals_the_one_that_followed(steps in proptest::collection::vec(step(), 1..80)) {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let options = Options { segment_bytes: 4 << 10, ..Options::default() };
+        let store = open(dir.path(), &options).unwrap();
+        let followed = runtime.block_on(async {
+            // In groups as they come, so that decisions meet pending rows.
+            let tasks: Vec<_> = steps.into_iter().map(|step| {
+                let store = store.clone();
+                tokio::spawn(async move { take(&store, step).await })
+            }).collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            store.index().dump()
+        });
+        drop(store);
+        let rebuilt = rebuild(dir.path()).unwrap().dump();
+        prop_assert_eq!(rebuilt, followed);
+    }
+}
+
+/// A closed store with something of everything; what its index holds.
+async fn sample(dir: &Path) -> std::collections::BTreeMap<Vec<u8>, Vec<u8>> {
+    let store = open(dir, &Options::default()).unwrap();
+    record(&store, created("acme")).await.unwrap();
+    for n in 1..=20 {
+        record(&store, version("acme", "x", n, Digest::of(b""), 0)).await.unwrap();
+    }
+    let rows = store.index().dump();
+    store.close().await;
+    rows
+}
+
+fn index_folders(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("index-"));
+    paths.sort();
+    paths
+}
+
+/// The folder in use.
+fn index_folder(dir: &Path) -> PathBuf {
+    index_folders(dir).pop().unwrap()
+}
+
+/// How many indexes were set aside and kept.
+fn aside(dir: &Path) -> usize {
+    index_folders(dir).len() - 1
+}
+
+fn index_files(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(index_folder(dir)).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn an_index_that_is_whole_is_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = sample(dir.path()).await;
+    let store = open(dir.path(), &Options::default()).unwrap();
+    assert_eq!((store.index().dump(), aside(dir.path())), (rows, 0));
+}
+
+#[tokio::test]
+async fn a_missing_index_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = sample(dir.path()).await;
+    fs::remove_dir_all(index_folder(dir.path())).unwrap();
+    assert_eq!(open(dir.path(), &Options::default()).unwrap().index().dump(), rows);
+}
+
+#[tokio::test]
+async fn f45_an_index_with_flipped_bits_is_rebuilt_or_harmless() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = sample(dir.path()).await;
+    let mut rebuilt = 0;
+    for round in 0..40usize {
+        let files = index_files(dir.path());
+        let file = &files[round % files.len()];
+        let mut bytes = fs::read(file).unwrap();
+        let used = bytes.iter().rposition(|&b| b != 0).map_or(0, |n| n + 1);
+        if used == 0 {
+            continue;
+        }
+        let at = round * 7919 % used;
+        bytes[at] ^= 1 << (round % 8);
+        fs::write(file, bytes).unwrap();
+        let before = aside(dir.path());
+        let store = open(dir.path(), &Options::default()).unwrap();
+        assert_eq!(store.index().dump(), rows, "round {round}: {} at {at}", file.display());
+        rebuilt += usize::from(aside(dir.path()) != before);
+        store.close().await;
+        assert!(aside(dir.path()) <= 1, "only the newest is kept");
+    }
+    assert!(rebuilt > 0, "at least the first one was noticed");
+}
+
+#[tokio::test]
+async fn an_index_of_another_journal_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    sample(dir.path()).await;
+    let other = tempfile::tempdir().unwrap();
+    let store = open(other.path(), &Options::default()).unwrap();
+    // As many records, other ones; and fewer.
+    for n in 0..21 {
+        record(&store, created(&format!("t{n}"))).await.unwrap();
+    }
+    let rows = store.index().dump();
+    let orphan = blob(&store, "acme", b"named by a record that is lost").await;
+    store.close().await;
+    for shorter in [false, true] {
+        let folder = index_folder(other.path());
+        fs::remove_dir_all(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        for file in index_files(dir.path()) {
+            fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+        }
+        if shorter {
+            fs::remove_dir_all(other.path().join("journal")).unwrap();
+        }
+        let store = open(other.path(), &Options::default()).unwrap();
+        if shorter {
+            assert_eq!(store.sequence(), 0);
+            assert!(store.state().tenants(None, 9).unwrap().is_empty());
+            assert!(store.blobs().path(&tenant("acme"), &orphan).exists(), "nothing is swept then");
+        } else {
+            assert_eq!(store.index().dump(), rows);
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_does_not_open_in_time_is_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = sample(dir.path()).await;
+    let options = Options { index_open_limit: Duration::ZERO, ..Options::default() };
+    let store = open(dir.path(), &options).unwrap();
+    assert_eq!((store.index().dump(), aside(dir.path())), (rows, 1));
+}
+
+#[tokio::test]
+async fn f43_a_snapshot_that_sled_did_not_finish_does_not_keep_it_from_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = sample(dir.path()).await;
+    fs::write(index_folder(dir.path()).join("snap.FFFFFFFFFFFFFFF0.generating"), b"half a snapshot").unwrap();
+    let store = open(dir.path(), &Options::default()).unwrap();
+    assert_eq!((store.index().dump(), aside(dir.path())), (rows, 0), "it is used, not rebuilt");
+}
