@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aimass_core::event::{Actor, Event};
 use aimass_core::seam::KeyValue;
-use aimass_core::{Fault, Result};
+use aimass_core::{Code, Fault, Result};
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, oneshot};
 
@@ -105,7 +105,7 @@ impl Store {
         let writer = Writer {
             dir: dir.to_owned(),
             shared: Arc::clone(&shared),
-            clock: options.clock,
+            options: options.clone(),
             head: end.hash,
             durable: end.hash,
             pending: Pending::new(),
@@ -197,15 +197,14 @@ impl Store {
         verify_journal(&self.0.dir)
     }
 
-    /// Both threads live, and what was written last was written. After a full disk it tries whether there is room
-    /// again, so that nobody has to write to find out.
+    /// Both threads live, what was written last was written, and the index follows the journal. After a full disk it
+    /// tries whether there is room again, so that nobody has to write to find out. Blocks shortly in that case.
     ///
     /// # Errors
     /// What the last write failed with, or `unavailable`.
     pub fn healthy(&self) -> Result<()> {
-        let failed = self.0.writes.healthy().and_then(|()| self.0.data.healthy());
-        failed.or_else(|fault| {
-            if fault.code() != aimass_core::Code::StorageFull {
+        let judge = |fault: Fault| {
+            if fault.code() != Code::StorageFull {
                 return Err(fault);
             }
             let probe = tempfile::NamedTempFile::new_in(&self.0.dir).and_then(|mut file| {
@@ -213,7 +212,9 @@ impl Store {
                 file.as_file().sync_all()
             });
             probe.map_err(|e| io_fault("probe the disk", &e))
-        })
+        };
+        self.0.writes.healthy(&judge)?;
+        self.0.data.healthy(&judge)
     }
 
     /// Ends both threads when what was sent to them is done, and writes the index out. Later writes are refused.

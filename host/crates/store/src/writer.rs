@@ -13,6 +13,7 @@ use crate::failure::stopped;
 use crate::journal::Record;
 use crate::lock::FolderLock;
 use crate::log::{Machine, Segment};
+use crate::options::Options;
 use crate::view::{Index, Pending, State, changes, rebuild};
 
 /// A write that waits for its turn.
@@ -46,7 +47,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Writer {
     pub(crate) dir: std::path::PathBuf,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) clock: fn() -> u64,
+    pub(crate) options: Options,
     /// The hash of the newest record, staged ones included.
     pub(crate) head: [u8; 32],
     /// The same without staged ones.
@@ -87,7 +88,7 @@ impl Machine for Writer {
             self.answers.push(answer);
             return None;
         };
-        let sealed = Record::seal(self.head, sequence, (self.clock)(), job.actor, event)
+        let sealed = Record::seal(self.head, sequence, (self.options.clock)(), job.actor, event)
             .and_then(|(record, bytes)| Ok((changes(&state, &record)?, record, bytes)));
         match sealed {
             Ok((rows, record, bytes)) => {
@@ -108,7 +109,9 @@ impl Machine for Writer {
         let mut outcome = Ok(());
         if let Some(last) = self.staged.last().cloned() {
             self.durable = last.hash;
-            if let Err(fault) = self.shared.index.load().apply(&self.pending, last.seq, last.hash) {
+            let index = self.shared.index.load_full();
+            let applied = self.index_works().and_then(|()| index.apply(&self.pending, last.seq, last.hash));
+            if let Err(fault) = applied {
                 tracing::error!(cause = fault.cause(), %fault, "the index could not take what the journal holds");
                 // The records are durable, and seen after a rebuild, now or later: until then nobody is told so.
                 self.broken = Some(Broken { fault: index_fault(&fault), since: Instant::now() });
@@ -143,8 +146,18 @@ impl Machine for Writer {
 }
 
 impl Writer {
+    /// It does; but tests need one that does not.
+    fn index_works(&self) -> Result<()> {
+        #[cfg(test)]
+        if self.options.faults.index_fails.load(Ordering::SeqCst) {
+            return Err(Fault::new(Code::StorageFull, "injected"));
+        }
+        Ok(())
+    }
+
+    /// Makes the index anew.
     fn mend(&mut self) -> Result<()> {
-        match rebuild(&self.dir).and_then(|index| Ok((index.applied()?, index))) {
+        match self.index_works().and_then(|()| rebuild(&self.dir)).and_then(|index| Ok((index.applied()?, index))) {
             Ok((applied, index)) => {
                 self.shared.index.store(index);
                 self.shared.sequence.store(applied.seq, Ordering::Release);

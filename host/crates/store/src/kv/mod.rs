@@ -72,8 +72,9 @@ impl GuestData {
         Ok(Self { data, committer })
     }
 
-    pub(crate) fn healthy(&self) -> Result<()> {
-        self.committer.healthy()
+    /// As [`Committer::healthy`].
+    pub(crate) fn healthy(&self, judge: &dyn Fn(Fault) -> Result<()>) -> Result<()> {
+        self.committer.healthy(judge)
     }
 
     pub(crate) async fn close(&self) {

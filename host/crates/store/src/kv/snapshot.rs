@@ -26,6 +26,9 @@ const END: u32 = u32::MAX;
 /// Tenant, plugin and the NULs behind them come to a bucket's identifier.
 const MAX_BUCKET: usize = MAX_KEY + 2 * (aimass_core::name::MAX_NAME + 1);
 
+/// Takes a row: bucket, key, value, offset of the value.
+type Visit<'v> = dyn FnMut(&[u8], &str, &[u8], u64) + 'v;
+
 /// Loads the newest snapshot into `data`, and removes what is older or unfinished. Returns the first record that has
 /// to be replayed over it.
 pub(super) fn load_newest(dir: &Path, data: &Data) -> Result<u64> {
@@ -110,9 +113,9 @@ fn open(path: PathBuf, sequence: u64) -> Result<Arc<SnapshotFile>> {
     Ok(Arc::new(SnapshotFile { path, file, sequence }))
 }
 
-/// Hands every row (bucket, key, value, offset of the value) to `visit`, and checks the whole file. What was handed
+/// Hands every row to `visit`, and checks the whole file. What was handed
 /// out counts only if this returns Ok.
-fn walk(snapshot: &SnapshotFile, visit: &mut dyn FnMut(&[u8], &str, &[u8], u64)) -> Result<()> {
+fn walk(snapshot: &SnapshotFile, visit: &mut Visit<'_>) -> Result<()> {
     let path = &snapshot.path;
     let file = File::open(path).map_err(|e| io_fault(format!("open {}", path.display()), &e))?;
     let mut input = Hashing { inner: BufReader::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), at: 0 };
@@ -124,11 +127,7 @@ fn walk(snapshot: &SnapshotFile, visit: &mut dyn FnMut(&[u8], &str, &[u8], u64))
     }
 }
 
-fn walk_rows(
-    input: &mut Hashing<BufReader<File>>,
-    sequence: u64,
-    visit: &mut dyn FnMut(&[u8], &str, &[u8], u64),
-) -> io::Result<bool> {
+fn walk_rows(input: &mut Hashing<BufReader<File>>, sequence: u64, visit: &mut Visit<'_>) -> io::Result<bool> {
     if input.take(20)? != [&MAGIC[..], &FORMAT.to_le_bytes(), &sequence.to_le_bytes()].concat() {
         return Ok(false);
     }

@@ -221,10 +221,10 @@ async fn f46_a_full_disk_refuses_the_write_and_reads_go_on() {
     assert_eq!(data.increment(&b, "n", 1).await.unwrap_err().code(), Code::StorageFull);
     assert_eq!(data.set(&b, vec![set("x", "1"), set("y", "1")]).await.unwrap_err().code(), Code::StorageFull);
     assert_eq!(data.get(&b, "n").await.unwrap().unwrap(), "1");
-    assert_eq!(data.healthy().unwrap_err().code(), Code::StorageFull);
+    assert_eq!(data.healthy(&Err).unwrap_err().code(), Code::StorageFull);
     *options.faults.room.lock().unwrap() = None;
     assert_eq!(data.increment(&b, "n", 1).await.unwrap(), 2);
-    data.healthy().unwrap();
+    data.healthy(&Err).unwrap();
     drop(data);
     let data = open(dir.path(), &options).unwrap();
     assert_eq!(data.keys(&b, None, 9).await.unwrap(), ["n"]);

@@ -50,14 +50,25 @@ pub(crate) trait Machine: Send + 'static {
 
 enum Message<J> {
     Job(J),
+    /// Nothing to do but to look whether jobs can be taken again.
+    Nudge,
     Close(oneshot::Sender<()>),
+}
+
+/// Why not all is well.
+#[derive(Default)]
+struct Health {
+    /// What the last group failed with.
+    write: Option<Fault>,
+    /// Why jobs cannot be taken.
+    ready: Option<Fault>,
 }
 
 /// The way to the thread.
 pub(crate) struct Committer<J> {
     sender: Mutex<Option<mpsc::Sender<Message<J>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    last_failure: Arc<Mutex<Option<Fault>>>,
+    health: Arc<Mutex<Health>>,
     dead: Arc<AtomicBool>,
 }
 
@@ -68,21 +79,21 @@ impl<J: Send + 'static> Committer<J> {
     /// The system gives no thread.
     pub(crate) fn start<M: Machine<Job = J>>(name: &str, log: Log, machine: M, options: &Options) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let last_failure = Arc::new(Mutex::new(None));
+        let health = Arc::new(Mutex::new(Health::default()));
         let dead = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             log,
             machine,
             receiver,
             options: options.clone(),
-            last_failure: Arc::clone(&last_failure),
+            health: Arc::clone(&health),
             _dead: SetOnDrop(Arc::clone(&dead)),
         };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || worker.run())
             .map_err(|e| io_fault("start a thread", &e))?;
-        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), last_failure, dead })
+        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), health, dead })
     }
 
     /// Brings a job. That it is done is told through the job itself.
@@ -93,15 +104,25 @@ impl<J: Send + 'static> Committer<J> {
         self.sender().ok_or_else(stopped)?.send(Message::Job(job)).await.map_err(|_| stopped())
     }
 
-    /// The last group was written, and the thread lives.
+    /// The last group was written, jobs can be taken, and the thread lives. Where they cannot, it is tried again
+    /// soon, so that this heals without a job. A failed write is handed to `judge`, which may find that all is well by
+    /// now.
     ///
     /// # Errors
-    /// What the last group failed with.
-    pub(crate) fn healthy(&self) -> Result<()> {
+    /// What the last group failed with, or why jobs are not taken.
+    pub(crate) fn healthy(&self, judge: &dyn Fn(Fault) -> Result<()>) -> Result<()> {
         if self.dead.load(Ordering::Acquire) {
             return Err(stopped());
         }
-        lock(&self.last_failure).clone().map_or(Ok(()), Err)
+        let (write, ready) = {
+            let health = lock(&self.health);
+            (health.write.clone(), health.ready.clone())
+        };
+        if let (Some(_), Some(sender)) = (&ready, self.sender()) {
+            let _ = sender.try_send(Message::Nudge);
+        }
+        ready.map_or(Ok(()), Err)?;
+        write.map_or(Ok(()), judge)
     }
 
     /// Ends the thread when what was sent before is done.
@@ -136,7 +157,7 @@ struct Worker<M: Machine> {
     machine: M,
     receiver: mpsc::Receiver<Message<M::Job>>,
     options: Options,
-    last_failure: Arc<Mutex<Option<Fault>>>,
+    health: Arc<Mutex<Health>>,
     _dead: SetOnDrop,
 }
 
@@ -149,6 +170,7 @@ impl<M: Machine> Worker<M> {
             let mut group = Vec::new();
             let (mut bytes, mut jobs) = (0, 0);
             let ready = self.machine.ready();
+            lock(&self.health).ready = ready.clone().err();
             let mut next = Some(message);
             while let Some(message) = next {
                 match (message, &ready) {
@@ -156,6 +178,7 @@ impl<M: Machine> Worker<M> {
                         close = Some(done);
                         break;
                     }
+                    (Message::Nudge, _) => {}
                     (Message::Job(job), Err(fault)) => self.machine.reject(job, fault),
                     (Message::Job(job), Ok(())) => {
                         let sequence = self.log.next() + group.len() as u64;
@@ -192,7 +215,7 @@ impl<M: Machine> Worker<M> {
             Err(error) => {
                 let fault = io_fault("append to a log", &error);
                 tracing::error!(%error, records = group.len(), "a log could not be written");
-                *lock(&self.last_failure) = Some(fault.clone());
+                lock(&self.health).write = Some(fault.clone());
                 self.machine.refuse(&fault);
                 return true;
             }
@@ -203,12 +226,13 @@ impl<M: Machine> Worker<M> {
             tracing::error!(%error, file = %self.log.segment().path.display(), "fsync failed");
             (self.options.fatal)("fsync failed");
             let fault = Fault::internal(format!("fsync failed: {error}"));
-            *lock(&self.last_failure) = Some(fault.clone());
+            lock(&self.health).write = Some(fault.clone());
             self.machine.refuse(&fault);
             return false;
         }
-        *lock(&self.last_failure) = None;
+        lock(&self.health).write = None;
         self.machine.commit(&Arc::clone(self.log.segment()), &offsets);
+        lock(&self.health).ready = self.machine.ready().err();
         true
     }
 
@@ -219,6 +243,7 @@ impl<M: Machine> Worker<M> {
         while let Ok(message) = self.receiver.try_recv() {
             match message {
                 Message::Job(job) => self.machine.reject(job, &stopped()),
+                Message::Nudge => {}
                 Message::Close(done) => closes.push(done),
             }
         }

@@ -37,6 +37,8 @@ pub(crate) struct Faults {
     pub(crate) room: std::sync::Mutex<Option<usize>>,
     /// Whether every fsync of a log fails.
     pub(crate) sync_fails: std::sync::atomic::AtomicBool,
+    /// Whether the index takes nothing.
+    pub(crate) index_fails: std::sync::atomic::AtomicBool,
 }
 
 #[cfg(test)]

@@ -149,6 +149,31 @@ async fn f46_a_full_disk_refuses_writes_and_is_clean_when_there_is_room() {
     assert_eq!((store.sequence(), store.state().tenants(None, 9).unwrap().len()), (2, 2));
 }
 
+#[tokio::test]
+async fn f46_a_full_disk_in_the_index_acknowledges_nothing_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::default();
+    let store = open(dir.path(), &options).unwrap();
+    record(&store, created("before")).await.unwrap();
+    options.faults.index_fails.store(true, Ordering::SeqCst);
+    // It is in the journal, so it may not be acknowledged and not be denied either.
+    assert_eq!(record(&store, created("recorded")).await.unwrap_err().code(), Code::StorageFull);
+    assert_eq!(record(&store, created("refused")).await.unwrap_err().code(), Code::StorageFull);
+    assert_eq!(store.sequence(), 1);
+    assert!(store.state().tenant(&name("before")).unwrap().is_some(), "reads go on");
+    assert_eq!(store.verify_chain().unwrap().records, 2, "nothing is recorded behind what the index lacks");
+    options.faults.index_fails.store(false, Ordering::SeqCst);
+    let healed = async {
+        while store.healthy().is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), healed).await.unwrap();
+    assert!(store.state().tenant(&name("recorded")).unwrap().is_some());
+    record(&store, created("after")).await.unwrap();
+    assert_eq!(store.sequence(), 3);
+}
+
 /// A tiny file system, for as long as it lives. Only root can make one.
 struct TinyDisk(tempfile::TempDir);
 

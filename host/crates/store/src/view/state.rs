@@ -48,7 +48,7 @@ impl<'a> State<'a> {
     /// # Errors
     /// If the index cannot be read.
     pub fn tenants(&self, after: Option<&Name>, limit: usize) -> Result<Vec<TenantRow>> {
-        self.rows(&keys::tenants(), after.map(|n| keys::tenant(n)), limit, |_| true)
+        self.rows(&keys::tenants(), after.map(keys::tenant), limit, |_| true)
     }
 
     /// A plugin or model, also one that was deleted (see [`ObjectRow::deleted`]).
