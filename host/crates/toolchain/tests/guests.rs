@@ -1,0 +1,77 @@
+//! Builds guests for real, by whichever rung of the ladder holds here. The first run on a machine may take minutes.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use aimass_toolchain::{BuildOptions, Cache, Progress, Template, ToolchainError, build, fetch, new_project};
+
+/// As in the component model's binary format.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn built(project: &Path) -> Vec<u8> {
+    let mut seen = Vec::new();
+    let built = build(project, BuildOptions::default(), &mut |step: Progress| seen.push(step));
+    let built = built.unwrap_or_else(|e| panic!("{e}"));
+    assert!(!seen.is_empty());
+    std::fs::read(built.component).unwrap()
+}
+
+#[test]
+fn both_templates_build_pass_their_tests_and_build_again_in_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, template) in [("my-model", Template::Model), ("my-function", Template::Http)] {
+        let project = dir.path().join(name);
+        new_project(&project, name, template).unwrap();
+        assert!(built(&project).starts_with(COMPONENT));
+
+        let started = Instant::now();
+        assert!(built(&project).starts_with(COMPONENT));
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+
+        let mut tests = Command::new("cargo");
+        tests.arg("test").current_dir(&project).env("CARGO_TARGET_DIR", dir.path().join("target"));
+        let output = tests.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    }
+}
+
+#[test]
+fn a_mistake_is_told_in_the_compilers_own_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path().join("wrong");
+    new_project(&project, "wrong", Template::Http).unwrap();
+    std::fs::write(project.join("src/lib.rs"), "fn f() -> u8 { \"text\" }").unwrap();
+    match build(&project, BuildOptions::default(), &mut |_| {}) {
+        Err(ToolchainError::Compile(text)) => {
+            assert!(text.contains("error[E0308]") && text.contains("src/lib.rs:1"), "{text}");
+            assert!(!text.contains("Compiling "), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn two_builds_at_once_both_succeed() {
+    let dir = tempfile::tempdir().unwrap();
+    let projects = ["a", "b"].map(|folder| dir.path().join(folder).join("same-name"));
+    std::thread::scope(|scope| {
+        for project in &projects {
+            new_project(project, "same-name", Template::Http).unwrap();
+            scope.spawn(|| assert!(built(project).starts_with(COMPONENT)));
+        }
+    });
+}
+
+#[test]
+fn magikas_files_are_fetched_checked_and_then_found_in_the_cache() {
+    let magika = fetch::magika(&Cache::user()).unwrap();
+    let started = Instant::now();
+    assert_eq!(fetch::magika(&Cache::user()).unwrap().model, magika.model);
+    assert!(started.elapsed() < Duration::from_secs(5));
+    for json in [magika.config, magika.content_types] {
+        assert!(std::fs::read_to_string(json).unwrap().starts_with('{'));
+    }
+}
