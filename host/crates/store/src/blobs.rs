@@ -23,6 +23,24 @@ const UPLOADS: &str = ".uploads";
 const CHUNK: usize = 512 << 10;
 
 /// The tenants' uploaded bytes.
+///
+/// ```
+/// # use aimass_core::{Name, Tenant};
+/// # async fn upload(store: &aimass_store::Store, tenant: &Tenant) -> aimass_core::Result<()> {
+/// let mut writer = store.blobs().writer(tenant).await?;
+/// writer.write(b"piece by piece").await?;
+/// let staged = writer.stage().await?;
+/// assert_eq!(staged.read().await?.len(), 14); // Look at it first; dropped, it leaves nothing.
+/// let (digest, size) = staged.commit().await?; // Now it may be named in a record.
+/// assert_eq!(store.blobs().read(tenant, &digest).await?.len() as u64, size);
+/// # Ok(())
+/// # }
+/// # let folder = tempfile::tempdir()?;
+/// # let store = aimass_store::Store::open(folder.path())?;
+/// # let tenant = Tenant::vouched_for("acme".parse()?);
+/// # tokio::runtime::Runtime::new()?.block_on(upload(&store, &tenant))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Blobs {
     dir: PathBuf,
@@ -138,22 +156,22 @@ impl BlobWriter {
         if self.gathered.len() >= CHUNK { self.put().await } else { Ok(()) }
     }
 
-    /// Makes the blob durable under its digest; returns that and its size in bytes.
-    ///
-    /// # Errors
-    /// `storage_full`, `internal`. Nothing is left then.
-    pub async fn finish(self) -> Result<(Digest, u64)> {
-        self.stage().await?.commit().await
-    }
-
-    /// Ends the writing without giving the blob its name yet, so that it can be looked at first.
+    /// Ends the writing: the bytes can be looked at by then, and are not a blob yet.
     ///
     /// # Errors
     /// `storage_full`, `internal`. Nothing is left then.
     pub async fn stage(mut self) -> Result<Staged> {
         self.put().await?;
         let Open { file, hasher, size } = *self.open.take().ok_or_else(lost)?;
-        Ok(Staged { folder: std::mem::take(&mut self.folder), file, digest: hasher.finish(), size })
+        Ok(Staged { folder: self.folder, file, digest: hasher.finish(), size })
+    }
+
+    /// Makes the blob durable under its digest; returns that and its size in bytes.
+    ///
+    /// # Errors
+    /// `storage_full`, `internal`. Nothing is left then.
+    pub async fn finish(self) -> Result<(Digest, u64)> {
+        self.stage().await?.commit().await
     }
 
     async fn put(&mut self) -> Result<()> {

@@ -320,6 +320,14 @@ async fn f07_an_upload_that_is_given_up_leaves_nothing() {
     assert_eq!(fs::read_dir(dir.path().join("blobs/.uploads")).unwrap().count(), 1);
     drop(writer);
     assert_eq!(fs::read_dir(dir.path().join("blobs/.uploads")).unwrap().count(), 0);
+
+    let mut writer = store.blobs().writer(&tenant("acme")).await.unwrap();
+    writer.write(b"not a component").await.unwrap();
+    let staged = writer.stage().await.unwrap();
+    assert_eq!(*staged.digest(), Digest::of(b"not a component"));
+    assert_eq!(&staged.read().await.unwrap()[..], b"not a component");
+    drop(staged);
+    assert_eq!(fs::read_dir(dir.path().join("blobs/.uploads")).unwrap().count(), 0);
     assert!(!dir.path().join("blobs/acme").exists());
 }
 
