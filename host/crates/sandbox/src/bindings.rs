@@ -150,10 +150,6 @@ impl From<WitPort> for Port {
 impl From<WitSignature> for Signature {
     fn from(signature: WitSignature) -> Self {
         let ports = |ports: Vec<WitPort>| ports.into_iter().map(Port::from).collect();
-        Self {
-            inputs: ports(signature.inputs),
-            outputs: ports(signature.outputs),
-            description: signature.description,
-        }
+        Self { inputs: ports(signature.inputs), outputs: ports(signature.outputs), description: signature.description }
     }
 }

@@ -129,9 +129,10 @@ impl Stream {
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), Fault> {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-        self.room = self.room.checked_sub(bytes).ok_or_else(|| {
-            Fault::new(Code::PluginResourceLimit, Exceeded::Output(self.limit).to_string())
-        })?;
+        self.room = self
+            .room
+            .checked_sub(bytes)
+            .ok_or_else(|| Fault::new(Code::PluginResourceLimit, Exceeded::Output(self.limit).to_string()))?;
         self.declared = self.declared.map(|left| left.saturating_sub(bytes));
         Ok(())
     }

@@ -43,9 +43,9 @@ where
     let (scheme, request) = incoming(request)?;
     let (sender, mut head) = oneshot::channel();
     let mut view = store.data_mut().http();
-    let request = view.new_incoming_request(scheme, request).map_err(|error| {
-        Fault::invalid("the request has no usable host").caused_by(format_args!("{error:#}"))
-    })?;
+    let request = view
+        .new_incoming_request(scheme, request)
+        .map_err(|error| Fault::invalid("the request has no usable host").caused_by(format_args!("{error:#}")))?;
     let out = view.new_response_outparam(sender).map_err(Fault::internal)?;
 
     let end = End::default();
@@ -143,4 +143,3 @@ fn body_error(error: BoxError) -> HttpError {
         Err(_) => HttpError::ConnectionTerminated,
     }
 }
-

@@ -61,7 +61,8 @@ pub(crate) fn surface(engine: &Engine, component: &Component) -> Result<Inspecti
 
     let unknown: Vec<&str> = imports.iter().map(String::as_str).filter(|name| !given(name)).collect();
     if !unknown.is_empty() {
-        let more = if unknown.len() > MAX_NAMED { format!(" and {} more", unknown.len() - MAX_NAMED) } else { String::new() };
+        let more =
+            if unknown.len() > MAX_NAMED { format!(" and {} more", unknown.len() - MAX_NAMED) } else { String::new() };
         let named = unknown[..unknown.len().min(MAX_NAMED)].join("`, `");
         return Err(Fault::new(Code::UnsupportedImport, format!("the platform does not give `{named}`{more}")));
     }
@@ -87,7 +88,8 @@ pub(crate) fn resources(component: &Component, limits: &InvocationLimits) -> Res
     let Some(needs) = component.resources_required() else {
         return Err(invalid("it imports a core module or instance"));
     };
-    if needs.max_initial_memory_size.unwrap_or(0) > limits.memory as u64 {
+    // Counted in pages; no other page size is let in.
+    if needs.max_initial_memory_size.unwrap_or(0).saturating_mul(64 << 10) > limits.memory as u64 {
         return Err(invalid(format!("a memory starts larger than the limit of {} bytes", limits.memory)));
     }
     if needs.max_initial_table_size.unwrap_or(0) > limits.table_elements as u64 {
@@ -115,7 +117,9 @@ mod tests {
         let component = b"\0asm\x0d\0\x01\0";
         assert!(preamble(component).is_ok());
         let long = vec![0; MAX_COMPONENT as usize + 1];
-        for bad in [&b""[..], b"\0asm", b"\0asm\x01\0\0\0", b"\x7fELF\x02\x01", b"(component)", b"\0asm\x0e\0\x01\0", &long] {
+        for bad in
+            [&b""[..], b"\0asm", b"\0asm\x01\0\0\0", b"\x7fELF\x02\x01", b"(component)", b"\0asm\x0e\0\x01\0", &long]
+        {
             assert_eq!(preamble(bad).unwrap_err().code(), Code::InvalidComponent);
         }
     }

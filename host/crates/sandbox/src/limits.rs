@@ -31,12 +31,7 @@ pub(crate) enum Exceeded {
 
 impl Limiter {
     pub(crate) fn new(limits: &InvocationLimits) -> Self {
-        Self {
-            memory: 0,
-            memory_limit: limits.memory,
-            elements: 0,
-            elements_limit: limits.table_elements,
-        }
+        Self { memory: 0, memory_limit: limits.memory, elements: 0, elements_limit: limits.table_elements }
     }
 }
 

@@ -97,9 +97,7 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         for stream in [Stream::Out, Stream::Err] {
-            let rest = std::mem::take(
-                self.partial[stream as usize].get_mut().unwrap_or_else(PoisonError::into_inner),
-            );
+            let rest = std::mem::take(self.partial[stream as usize].get_mut().unwrap_or_else(PoisonError::into_inner));
             if !rest.is_empty() {
                 self.line(stream.level(), stream.name(), &String::from_utf8_lossy(&rest));
             }
@@ -245,6 +243,10 @@ mod tests {
             assert!(line.len() <= MAX_LINE);
             assert!(line.ends_with("bytes more)"), "the cut is told");
         }
-        assert_eq!(escaped("{\"level\":\"ERROR\"}", MAX_LINE), "{\"level\":\"ERROR\"}", "a field, quoted by the writer");
+        assert_eq!(
+            escaped("{\"level\":\"ERROR\"}", MAX_LINE),
+            "{\"level\":\"ERROR\"}",
+            "a field, quoted by the writer"
+        );
     }
 }

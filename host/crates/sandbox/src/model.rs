@@ -29,7 +29,7 @@ pub(crate) async fn infer(
     let limit = store.data().call().limits.output;
     let inputs: Vec<TensorIn<'_>> = inputs.iter().map(TensorIn::from).collect();
     let call = async {
-        let instance = exports.pre.instantiate_async(&mut store).await?;
+        let instance = plugin.pre().instantiate_async(&mut store).await?;
         let infer = instance.get_typed_func::<Inputs<'_>, Outputs>(&mut store, exports.infer)?;
         let (outputs,) = infer.call_async(&mut store, (&inputs,)).await?;
         if let Ok(outputs) = &outputs
@@ -45,7 +45,7 @@ pub(crate) async fn infer(
 pub(crate) async fn signature(plugin: &Plugin, mut store: Store<Guest>, deadline: Deadline) -> Result<Signature> {
     let exports = exports(plugin)?;
     let call = async {
-        let instance = exports.pre.instantiate_async(&mut store).await?;
+        let instance = plugin.pre().instantiate_async(&mut store).await?;
         // Not called, but a component whose `infer` has another type shall fail now.
         instance.get_typed_func::<Inputs<'_>, Outputs>(&mut store, exports.infer)?;
         let signature = instance.get_typed_func::<(), (WitSignature,)>(&mut store, exports.signature)?;

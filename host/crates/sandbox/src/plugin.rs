@@ -14,13 +14,13 @@ use crate::state::Guest;
 pub struct Plugin {
     digest: Digest,
     inspection: Inspection,
+    pre: InstancePre<Guest>,
     pub(crate) model: Option<ModelExports>,
     pub(crate) http: Option<ProxyPre<Guest>>,
 }
 
 /// How a model plugin's functions are found in an instance.
 pub(crate) struct ModelExports {
-    pub(crate) pre: InstancePre<Guest>,
     pub(crate) signature: ComponentExportIndex,
     pub(crate) infer: ComponentExportIndex,
 }
@@ -40,16 +40,16 @@ impl Plugin {
             Fault::new(Code::UnsupportedImport, format!("an import does not fit: {error:#}"))
         })?;
         let has = |world| inspection.worlds.iter().any(|w| w == world);
-        let model = if has(inspect::MODEL_WORLD) { Some(model_exports(&component, pre.clone())?) } else { None };
+        let model = if has(inspect::MODEL_WORLD) { Some(model_exports(&component)?) } else { None };
         let http = if has(inspect::HTTP_WORLD) {
-            let proxy = ProxyPre::new(pre).map_err(|error| {
+            let proxy = ProxyPre::new(pre.clone()).map_err(|error| {
                 Fault::new(Code::InvalidComponent, format!("wasi:http/incoming-handler does not fit: {error:#}"))
             })?;
             Some(proxy)
         } else {
             None
         };
-        Ok(Self { digest, inspection, model, http })
+        Ok(Self { digest, inspection, pre, model, http })
     }
 
     /// The component's digest.
@@ -73,20 +73,20 @@ impl Plugin {
         self.http.is_some()
     }
 
+    pub(crate) fn pre(&self) -> &InstancePre<Guest> {
+        &self.pre
+    }
+
     pub(crate) fn unsupported(what: &str) -> Fault {
         Fault::new(Code::UnsupportedOperation, format!("the plugin does not export `{what}`"))
     }
 }
 
-fn model_exports(component: &Component, pre: InstancePre<Guest>) -> Result<ModelExports> {
+fn model_exports(component: &Component) -> Result<ModelExports> {
     let lost = |name: &str| Fault::new(Code::InvalidComponent, format!("the export `{name}` is missing"));
     let find = |instance: Option<&ComponentExportIndex>, name: &str| {
         component.get_export_index(instance, name).ok_or_else(|| lost(name))
     };
     let interface = find(None, inspect::MODEL_INTERFACE)?;
-    Ok(ModelExports {
-        pre,
-        signature: find(Some(&interface), "signature")?,
-        infer: find(Some(&interface), "infer")?,
-    })
+    Ok(ModelExports { signature: find(Some(&interface), "signature")?, infer: find(Some(&interface), "infer")? })
 }

@@ -58,11 +58,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// `internal` if the address space or the cache folder cannot be had.
-    pub fn new(
-        config: SandboxConfig,
-        inference: Arc<dyn Inference>,
-        key_value: Arc<dyn KeyValue>,
-    ) -> Result<Self> {
+    pub fn new(config: SandboxConfig, inference: Arc<dyn Inference>, key_value: Arc<dyn KeyValue>) -> Result<Self> {
         let engine = engine::build(&config.pool, &config.limits)?;
         Ok(Self {
             linker: Arc::new(host::linker(&engine)?),
@@ -144,6 +140,15 @@ impl Sandbox {
         let output = call.limits.output.min(self.limits.output);
         let (store, deadline) = self.store(call);
         http::handle(plugin, store, deadline, output, request).await
+    }
+
+    /// Makes an instance and drops it: what a call costs before it calls anything. For `doctor` and benchmarks.
+    ///
+    /// # Errors
+    /// As for [`Sandbox::infer`].
+    pub async fn instantiate(&self, plugin: &Plugin, call: Call) -> Result<()> {
+        let (mut store, deadline) = self.store(call);
+        deadline.bound(async { plugin.pre().instantiate_async(&mut store).await.map(drop) }).await
     }
 
     /// Whether guests can still be interrupted.

@@ -68,8 +68,7 @@ pub(crate) fn store(engine: &Engine, services: Arc<Services>, call: Call, deadli
     let mut table = ResourceTable::new();
     table.set_max_capacity(resources);
 
-    let guest =
-        Guest { wasi: wasi.build(), http, egress: Egress, limiter, table, log, services, deadline, held: 0 };
+    let guest = Guest { wasi: wasi.build(), http, egress: Egress, limiter, table, log, services, deadline, held: 0 };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(host_call);
