@@ -70,7 +70,8 @@ impl Body {
         limit: usize,
         declared: Option<u64>,
     ) -> Self {
-        Self(Inner::Streamed(Stream { inner, end, task, room: limit as u64, limit, declared, over: false }))
+        let over = inner.is_end_stream();
+        Self(Inner::Streamed(Stream { inner, end, task, room: limit as u64, limit, declared, over }))
     }
 }
 

@@ -69,7 +69,7 @@ impl CompiledCode {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::warn!(%digest, %error, "compiled code is not what was written; compiling again");
-                fs::remove_file(&path).map_err(fault)?;
+                self.remove(digest);
                 return Ok(None);
             }
             Err(error) => return Err(fault(error)),
@@ -79,9 +79,19 @@ impl CompiledCode {
             Err(error) => {
                 // Ours, but of a component that this engine's pool can never hold: the caller hears why.
                 let detail = format!("it cannot be instantiated here: {error:#}");
-                fs::remove_file(&path).map_err(fault)?;
+                self.remove(digest);
                 Err(Fault::new(Code::InvalidComponent, detail))
             }
+        }
+    }
+
+    /// Removes the file, if there is one. A failure costs room, nothing else.
+    pub(crate) fn remove(&self, digest: &Digest) {
+        match fs::remove_file(self.path(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%digest, %error, "compiled code could not be removed");
+            }
+            _ => {}
         }
     }
 

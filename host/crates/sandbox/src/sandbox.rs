@@ -84,9 +84,22 @@ impl Sandbox {
         let plugin = self.load(digest, async { Ok(wasm) }).await?;
         let mut inspection = plugin.inspection().clone();
         if plugin.is_model() {
-            inspection.signature = Some(self.signature(&plugin, call).await?);
+            match self.signature(&plugin, call).await {
+                Ok(signature) => inspection.signature = Some(signature),
+                Err(fault) => {
+                    self.forget(&digest);
+                    return Err(fault);
+                }
+            }
         }
         Ok(inspection)
+    }
+
+    /// Drops a plugin from memory and its compiled code from disk: it was refused, or the last version with these
+    /// bytes is gone. Calls that have it go on; whoever loads it again gets it compiled again.
+    pub fn forget(&self, digest: &Digest) {
+        self.plugins.remove(digest);
+        self.compiled.remove(digest);
     }
 
     /// The plugin of that digest, ready to be called: from memory; else from the compiled code on disk; else `wasm`
@@ -200,7 +213,12 @@ impl Sandbox {
         let limits = self.limits.clone();
         blocking(move || {
             let Some(component) = compiled.get(&engine, &digest)? else { return Ok(None) };
-            Plugin::link(&engine, &linker, digest, component, &limits).map(|plugin| Some(Arc::new(plugin)))
+            let linked = Plugin::link(&engine, &linker, digest, component, &limits);
+            if linked.is_err() {
+                // It is refused, so nothing of it stays.
+                compiled.remove(&digest);
+            }
+            linked.map(|plugin| Some(Arc::new(plugin)))
         })
         .await
     }

@@ -22,8 +22,8 @@ pub(crate) struct DeadlinePassed;
 /// Ticks that a guest runs before it lets others have the thread: at least one whole tick.
 const SLICE: u64 = 2;
 
-/// Bytes of random numbers per call: a key or a seed, not a stream.
-const MAX_RANDOM: u64 = 64 << 10;
+/// Bytes of random numbers that one call to the host gives: keys, seeds, a page of noise.
+const MAX_RANDOM: u64 = 1 << 20;
 
 /// Bytes of the fields (headers, trailers) of one request or response, as wasmtime counts them.
 const MAX_FIELDS: usize = 128 << 10;

@@ -67,9 +67,21 @@ async fn f03_an_import_that_is_not_given_is_named() {
     let bench = bench();
     let imports = r#"(import "test:unknown/gadget@1.0.0" "turn" (func $turn))"#;
     let wasm = model_in("strange", Model { imports, infer: "(call $turn)", ..Model::default() });
+    let compiled = bench.sandbox.compiled_path(&Digest::of(&wasm));
     let fault = bench.refusal(wasm).await;
+    assert!(!compiled.exists(), "nothing of a refused component stays");
     assert_eq!(fault.code(), Code::UnsupportedImport);
     assert!(fault.detail().contains("test:unknown/gadget@1.0.0"), "{fault}");
+}
+
+#[tokio::test]
+async fn what_fails_at_upload_leaves_nothing() {
+    let bench = bench();
+    let wasm = model(Model { fields: "(func $s unreachable) (start $s)", ..Model::default() });
+    let digest = Digest::of(&wasm);
+    assert_eq!(bench.refusal(wasm).await.code(), Code::PluginTrap);
+    assert!(!bench.sandbox.is_loaded(&digest));
+    assert!(!bench.sandbox.compiled_path(&digest).exists());
 }
 
 #[tokio::test]
