@@ -4,9 +4,11 @@
 //! number goes from its digits to its little-endian bytes. Numbers are rounded once, from the decimal text to their
 //! own type, as the standard library does it.
 
-use aimass_core::tensor::{Element, element_count};
+use aimass_core::tensor::element_count;
 use aimass_core::{ElementType, Tensor};
 use bytes::{BufMut, Bytes, BytesMut};
+
+use super::scalar::{Decimal, Scalar};
 
 const BINARY: &str = "use binary data (`binary_data_size`, `binary_data`)";
 
@@ -62,50 +64,21 @@ pub(super) fn write(tensor: &Tensor, out: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// A type whose elements are JSON numbers, or `true` and `false`.
-trait Scalar: Element + serde::Serialize {
-    fn parse(token: &str) -> Option<Self>;
-    /// Whether JSON has a form for it.
-    fn expressible(self) -> bool {
-        true
-    }
-}
-
-macro_rules! scalars {
-    ($($integer:ty),*; $($float:ty),*) => {
-        // What the standard library's parsers take beyond JSON (a plus, `inf`) is not JSON and cannot come here.
-        $(impl Scalar for $integer {
-            fn parse(token: &str) -> Option<Self> {
-                token.parse().ok()
-            }
-        })*
-        $(impl Scalar for $float {
-            fn parse(token: &str) -> Option<Self> {
-                token.parse().ok().filter(|number: &Self| number.is_finite())
-            }
-            fn expressible(self) -> bool {
-                self.is_finite()
-            }
-        })*
-    };
-}
-scalars!(u8, u16, u32, u64, i8, i16, i32, i64; f32, f64);
-
-impl Scalar for bool {
-    fn parse(token: &str) -> Option<Self> {
-        token.parse().ok()
-    }
-}
-
 fn numbers<T: Scalar>(text: &str, shape: &[u64], count: usize) -> Result<Bytes, String> {
-    let mut out = BytesMut::with_capacity(count * size_of::<T>());
+    let mut out = Vec::with_capacity(count * size_of::<T>());
     Reader::new(text).elements(shape, count, |reader| {
-        T::parse(reader.token()).map(|number| number.put(&mut out)).ok_or_else(|| {
+        let quick = reader.decimal().and_then(|decimal| Some((T::quick(&decimal)?, decimal.length)));
+        if let Some((number, length)) = quick {
+            reader.at += length;
+            number.append(&mut out);
+            return Ok(());
+        }
+        T::parse(reader.token()).map(|number| number.append(&mut out)).ok_or_else(|| {
             let i = out.len() / size_of::<T>();
             format!("element {i} of `data` is not a {}, or out of its range", T::TYPE)
         })
     })?;
-    Ok(out.freeze())
+    Ok(out.into())
 }
 
 fn strings(text: &str, shape: &[u64], count: usize) -> Result<Bytes, String> {
@@ -184,6 +157,12 @@ impl<'a> Reader<'a> {
         Ok(self.take(b']'))
     }
 
+    fn decimal(&mut self) -> Option<Decimal> {
+        self.peek();
+        Decimal::read(&self.text.as_bytes()[self.at..])
+    }
+
+    /// The next byte that is no space.
     fn peek(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.at..];
         self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();

@@ -25,6 +25,7 @@ mod data;
 mod documents;
 mod request;
 mod response;
+mod scalar;
 mod tensor;
 #[cfg(test)]
 mod tests;
