@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
 use aimass_core::{Code, Fault};
 use bytes::Bytes;
@@ -41,25 +42,40 @@ struct Stream {
 }
 
 impl Body {
-    /// What a guest that has ended left in its stream.
+    /// What a guest that has ended left in its stream. `declared` is the length that it promised, unless the answer
+    /// is one without a body (to HEAD, or 304).
     ///
     /// # Errors
     /// `plugin_resource_limit` if that is more than `limit`; `plugin_fault` if the guest did not finish it.
-    pub(crate) fn whole(inner: HyperOutgoingBody, limit: usize) -> Result<Self, Fault> {
-        let mut inner = inner;
+    pub(crate) fn whole(mut inner: HyperOutgoingBody, limit: usize, declared: Option<u64>) -> Result<Self, Fault> {
         let mut frames = VecDeque::new();
         let mut length = 0;
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        // The guest is gone, so its stream is closed: it is never pending but for what never comes.
-        while let Poll::Ready(Some(frame)) = Pin::new(&mut inner).poll_frame(&mut cx) {
-            let frame = frame.map_err(unfinished)?;
-            length += frame.data_ref().map_or(0, Bytes::len) as u64;
-            if length > limit as u64 {
-                return Err(Fault::new(Code::PluginResourceLimit, Exceeded::Output(limit).to_string()));
+        // Outside of the task's budget: a channel that is only pretending to be empty would cut the answer short.
+        let mut drain = tokio::task::unconstrained(poll_fn(|cx| {
+            loop {
+                let Some(frame) = ready!(Pin::new(&mut inner).poll_frame(cx)) else { return Poll::Ready(Ok(())) };
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    Err(error) => return Poll::Ready(Err(unfinished(error))),
+                };
+                length += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if length > limit as u64 {
+                    return Poll::Ready(Err(over_limit(limit)));
+                }
+                frames.push_back(frame);
             }
-            frames.push_back(frame);
+        }));
+        match Pin::new(&mut drain).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome?,
+            // The guest is gone and its end of the stream with it, so there is nothing to wait for.
+            Poll::Pending => return Err(unfinished("its stream is still open")),
         }
-        Ok(Self(Inner::Whole { frames, length }))
+        match declared {
+            Some(declared) if declared != length => {
+                Err(unfinished(format_args!("{length} bytes of {declared} that it declared")))
+            }
+            _ => Ok(Self(Inner::Whole { frames, length })),
+        }
     }
 
     /// What a guest that still runs, in `task`, writes.
@@ -119,7 +135,12 @@ impl Stream {
             Some(Err(error)) => Some(Err(self.failure().unwrap_or_else(|| unfinished(error)))),
             // The stream of a guest that failed ends like that of one that is done. The task tells which before it
             // drops the guest, and only that ends the stream of one that failed.
-            None => self.failure().map(Err),
+            None => match self.declared {
+                Some(missing) if missing > 0 && self.failure().is_none() => {
+                    Some(Err(unfinished(format_args!("{missing} bytes that it declared are missing"))))
+                }
+                _ => self.failure().map(Err),
+            },
         };
         if outcome.is_some() {
             self.task.abort();
@@ -130,10 +151,7 @@ impl Stream {
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), Fault> {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-        self.room = self
-            .room
-            .checked_sub(bytes)
-            .ok_or_else(|| Fault::new(Code::PluginResourceLimit, Exceeded::Output(self.limit).to_string()))?;
+        self.room = self.room.checked_sub(bytes).ok_or_else(|| over_limit(self.limit))?;
         self.declared = self.declared.map(|left| left.saturating_sub(bytes));
         Ok(())
     }
@@ -162,6 +180,10 @@ impl fmt::Debug for Body {
     }
 }
 
-fn unfinished(error: wasmtime_wasi_http::Error) -> Fault {
+fn over_limit(limit: usize) -> Fault {
+    Fault::new(Code::PluginResourceLimit, Exceeded::Output(limit).to_string())
+}
+
+fn unfinished(error: impl fmt::Display) -> Fault {
     Fault::new(Code::PluginFault, "the plugin did not finish its answer").caused_by(error)
 }

@@ -6,7 +6,8 @@ use std::task::Poll;
 
 use aimass_core::{Code, Fault, Result};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::response::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError};
 use tokio::sync::oneshot;
 use wasmtime::Store;
@@ -40,6 +41,7 @@ where
     B::Error: Into<BoxError>,
 {
     let pre = plugin.http.as_ref().ok_or_else(|| Plugin::unsupported("wasi:http/incoming-handler"))?.clone();
+    let to_head = request.method() == Method::HEAD;
     let (scheme, request) = incoming(request)?;
     let (sender, mut head) = oneshot::channel();
     let mut view = store.data_mut().http();
@@ -79,15 +81,21 @@ where
             outcome?;
             let silent = || Fault::new(Code::PluginFault, "the plugin ended without an answer");
             let (parts, body) = answered(head.try_recv().map_err(|_| silent())?)?.into_parts();
-            Ok(Response::from_parts(parts, Body::whole(body, output)?))
+            let declared = declared(&parts).filter(|_| !to_head && parts.status != StatusCode::NOT_MODIFIED);
+            Ok(Response::from_parts(parts, Body::whole(body, output, declared)?))
         }
         First::Head(head) => {
             let (parts, body) = answered(head)?.into_parts();
-            let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+            let declared = declared(&parts);
             let task = tokio::spawn(finish(run, deadline, end.clone())).abort_handle();
             Ok(Response::from_parts(parts, Body::streamed(body, end, task, output, declared)))
         }
     }
+}
+
+/// The length that the guest promised; wasmtime lets only digits through.
+fn declared(parts: &Parts) -> Option<u64> {
+    parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 enum First {

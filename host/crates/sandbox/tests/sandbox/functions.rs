@@ -1,5 +1,6 @@
 //! HTTP functions.
 
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use aimass_core::limits::InvocationLimits;
@@ -154,6 +155,51 @@ async fn a_guest_that_does_not_answer_is_told() {
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) return";
     let fault = get(&bench(), http(refuse, "", true)).await.unwrap_err();
     assert_eq!(fault.code(), Code::PluginFault, "{fault}");
+}
+
+/// Declares a length of 7 and then writes `hello`.
+const SEVEN: &str = r#"
+    (i64.store (i32.const 1100) (i64.const 0x2d746e65746e6f63))   ;; "content-"
+    (i64.store (i32.const 1108) (i64.const 0x6874676e656c))       ;; "length"
+    (i32.store8 (i32.const 1116) (i32.const 55))                  ;; "7"
+    (call $append (local.get $fields) (i32.const 1100) (i32.const 14) (i32.const 1116) (i32.const 1) (i32.const 256))"#;
+
+#[tokio::test]
+async fn f19_less_than_the_declared_length_is_a_fault() {
+    let bench = bench();
+    // Whether the guest finishes its body or just forgets it, at once or after a while.
+    for finish in [true, false] {
+        for wait in ["", "(call $sleep (i64.const 20))"] {
+            let guest = http(SEVEN, &format!("(call $hello (local.get $stream)) {wait}"), finish);
+            let outcome = match get(&bench, guest).await {
+                Ok(response) => text(response).await.map(drop),
+                Err(fault) => Err(fault),
+            };
+            assert_eq!(outcome.unwrap_err().code(), Code::PluginFault, "{finish} {wait}");
+        }
+    }
+    // To HEAD it is in order.
+    let plugin = bench.load(http(SEVEN, "", false)).await;
+    let request = Request::head("/").body(Empty::<Bytes>::new()).unwrap();
+    let response = bench.sandbox.http(&plugin, call(), request).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "7");
+}
+
+#[tokio::test]
+async fn f19_a_task_without_budget_gets_the_whole_answer() {
+    let bench = bench();
+    let guest = http("", "(call $hello (local.get $stream)) (call $hello (local.get $stream))", true);
+    bench.load(guest.clone()).await;
+    // Tokio's channels feign to be empty for a task that did much already; the answer must not be cut by it.
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(restore) = tokio::task::coop::poll_proceed(cx) {
+            restore.made_progress();
+        }
+        Poll::Ready(())
+    })
+    .await;
+    let response = get(&bench, guest).await.unwrap();
+    assert_eq!(text(response).await.unwrap(), "hellohello");
 }
 
 #[tokio::test]
