@@ -224,7 +224,7 @@ macro_rules! export_model {
                     $crate::convert::infer::<$model>(inputs)
                 }
             }
-            $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
+    $crate::bindings::export_bindings!(Export with_types_in $crate::bindings);
         };
         #[cfg(not(target_family = "wasm"))]
         const _: () = {

@@ -311,7 +311,10 @@ mod guest {
             Ok(graph::load(&[onnx], graph::GraphEncoding::Onnx, target)?.into())
         }
 
-        pub(super) fn compute(&self, inputs: Vec<(String, super::Tensor)>) -> Result<Vec<(String, super::Tensor)>, Error> {
+        pub(super) fn compute(
+            &self,
+            inputs: Vec<(String, super::Tensor)>,
+        ) -> Result<Vec<(String, super::Tensor)>, Error> {
             let context = match self.context.get() {
                 Some(context) => context,
                 None => {
@@ -377,7 +380,10 @@ mod host {
             Err(Error::new(ErrorCode::UnsupportedOperation, "outside the platform no engine loads a model".into()))
         }
 
-        pub(super) fn compute(&self, inputs: Vec<(String, super::Tensor)>) -> Result<Vec<(String, super::Tensor)>, Error> {
+        pub(super) fn compute(
+            &self,
+            inputs: Vec<(String, super::Tensor)>,
+        ) -> Result<Vec<(String, super::Tensor)>, Error> {
             (self.0)(inputs)
         }
     }

@@ -52,11 +52,7 @@ impl Tensor {
     /// assert_eq!(t.element_type(), ElementType::Bool);
     /// # Ok::<(), aimass_sdk::Fault>(())
     /// ```
-    pub fn from_bools(
-        name: impl Into<String>,
-        shape: impl Into<Vec<u64>>,
-        values: &[bool],
-    ) -> Result<Self, Fault> {
+    pub fn from_bools(name: impl Into<String>, shape: impl Into<Vec<u64>>, values: &[bool]) -> Result<Self, Fault> {
         Self::from_raw(name, ElementType::Bool, shape, values.iter().map(|&b| b.into()).collect())
     }
 
@@ -251,9 +247,8 @@ impl Tensor {
     /// # Ok::<(), aimass_sdk::Fault>(())
     /// ```
     pub fn as_strs(&self) -> Result<Vec<&str>, Fault> {
-        let text = |b| {
-            std::str::from_utf8(b).map_err(|_| Fault::invalid_input(format!("`{}` is not UTF-8", self.name)))
-        };
+        let text =
+            |b| std::str::from_utf8(b).map_err(|_| Fault::invalid_input(format!("`{}` is not UTF-8", self.name)));
         self.as_bytes()?.into_iter().map(text).collect()
     }
 

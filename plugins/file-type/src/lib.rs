@@ -138,9 +138,10 @@ mod tests {
 
     #[test]
     fn empty_and_tiny_files_need_no_model() {
-        assert_eq!(labels(&[b"", b"abc", b"\xff\xfe", b"   \n\t  a  "], [1.0, 0.0, 0.0]), [
-            "empty", "txt", "unknown", "txt"
-        ]);
+        assert_eq!(
+            labels(&[b"", b"abc", b"\xff\xfe", b"   \n\t  a  "], [1.0, 0.0, 0.0]),
+            ["empty", "txt", "unknown", "txt"]
+        );
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl<'a> Guess<'a> {
     pub(crate) fn best(scores: &[f32], config: &Config<'a>) -> Result<Self, Fault> {
         let labels = &config.target_labels_space;
         if scores.len() != labels.len() {
-            let why = format!("the model gives {} scores, and the setting `config` names {}", scores.len(), labels.len());
+            let why =
+                format!("the model gives {} scores, and the setting `config` names {}", scores.len(), labels.len());
             return Err(Fault::internal(why));
         }
         let (mut best, mut score) = (0, f32::NEG_INFINITY);

@@ -18,14 +18,8 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// The profile that guests are built with. A project that defines it is built as it says; for one that does not, this
 /// is small and quick: nothing unwinds out of a component, and its symbols are of no use there.
 pub(crate) const PROFILE: &str = "plugin";
-const PROFILE_SETTINGS: [&str; 6] = [
-    "inherits=\"release\"",
-    "opt-level=3",
-    "lto=true",
-    "codegen-units=1",
-    "panic=\"abort\"",
-    "strip=true",
-];
+const PROFILE_SETTINGS: [&str; 6] =
+    ["inherits=\"release\"", "opt-level=3", "lto=true", "codegen-units=1", "panic=\"abort\"", "strip=true"];
 
 /// How to build; the default is right for nearly all.
 ///
@@ -168,7 +162,9 @@ mod tests {
     #[test]
     fn the_component_is_found_among_cargos_messages() {
         let line = |manifest: &str| {
-            format!(r#"{{"reason":"compiler-artifact","manifest_path":"{manifest}","filenames":["/t/libx.rlib","/t/x.wasm"]}}"#)
+            format!(
+                r#"{{"reason":"compiler-artifact","manifest_path":"{manifest}","filenames":["/t/libx.rlib","/t/x.wasm"]}}"#
+            )
         };
         assert_eq!(artifact(&line("/p/Cargo.toml"), Path::new("/p/Cargo.toml")), Some("/t/x.wasm".into()));
         assert_eq!(artifact(&line("/other/Cargo.toml"), Path::new("/p/Cargo.toml")), None);

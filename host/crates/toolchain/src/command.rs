@@ -130,7 +130,10 @@ mod tests {
             seen.push(l.to_owned());
         });
         let ended = ended.unwrap();
-        assert_eq!((seen, ended.stdout.as_str(), ended.status.code()), (vec!["a".into(), "b".into()], "out\n", Some(3)));
+        assert_eq!(
+            (seen, ended.stdout.as_str(), ended.status.code()),
+            (vec!["a".into(), "b".into()], "out\n", Some(3))
+        );
     }
 
     #[test]

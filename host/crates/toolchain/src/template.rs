@@ -41,7 +41,9 @@ pub fn new_project(dir: &Path, name: &str, template: Template) -> Result<()> {
         Template::Model => {
             (include_str!("../templates/model/Cargo.toml.in"), include_str!("../templates/model/lib.rs.in"))
         }
-        Template::Http => (include_str!("../templates/http/Cargo.toml.in"), include_str!("../templates/http/lib.rs.in")),
+        Template::Http => {
+            (include_str!("../templates/http/Cargo.toml.in"), include_str!("../templates/http/lib.rs.in"))
+        }
     };
     let source = dir.join("src");
     fs::create_dir_all(&source).at(&source)?;

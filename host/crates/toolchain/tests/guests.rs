@@ -5,14 +5,18 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use aimass_toolchain::{BuildOptions, Cache, Progress, Template, ToolchainError, build, fetch, new_project};
+use aimass_toolchain::{BuildOptions, Cache, Progress, Rung, Template, ToolchainError, build, fetch, new_project};
 
 /// As in the component model's binary format.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn built(project: &Path) -> Vec<u8> {
+    built_by(BuildOptions::default(), project)
+}
+
+fn built_by(options: BuildOptions, project: &Path) -> Vec<u8> {
     let mut seen = Vec::new();
-    let built = build(project, BuildOptions::default(), &mut |step: Progress| seen.push(step));
+    let built = build(project, options, &mut |step: Progress| seen.push(step));
     let built = built.unwrap_or_else(|e| panic!("{e}"));
     assert!(!seen.is_empty());
     std::fs::read(built.component).unwrap()
@@ -35,6 +39,29 @@ fn both_templates_build_pass_their_tests_and_build_again_in_seconds() {
         let output = tests.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    }
+}
+
+#[test]
+fn a_guest_builds_where_rustup_has_no_target_and_the_machine_is_a_debian() {
+    if !Path::new("/usr/bin/apt-get").exists() {
+        println!("skipped: there is no apt-get here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path().join("by-debian");
+    new_project(&project, "by-debian", Template::Model).unwrap();
+    let options = BuildOptions { rung: Some(Rung::Debian), ..BuildOptions::default() };
+    assert!(built_by(options, &project).starts_with(COMPONENT));
+}
+
+#[test]
+fn the_example_plugins_build_inside_the_workspace() {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../plugins");
+    for (name, largest) in [("hello-http", 20_000), ("counter", 200_000), ("file-type", 400_000)] {
+        let component = built(&plugins.join(name));
+        assert!(component.starts_with(COMPONENT));
+        assert!(component.len() < largest, "{name}: {} bytes", component.len());
     }
 }
 

@@ -75,10 +75,10 @@ fn show(name: &str) -> Result<Package> {
 fn parse(name: &str, text: &str) -> Result<Package> {
     let field = |wanted: &str| text.lines().find_map(|line| line.strip_prefix(wanted)).map(|v| v.trim().to_owned());
     match field("Version:") {
-        Some(version) => {
-            Ok(Package { name: name.to_owned(), version, depends: field("Depends:").unwrap_or_default() })
+        Some(version) => Ok(Package { name: name.to_owned(), version, depends: field("Depends:").unwrap_or_default() }),
+        None => {
+            Err(ToolchainError::Program { program: "apt-cache".into(), why: format!("gives no version of {name}") })
         }
-        None => Err(ToolchainError::Program { program: "apt-cache".into(), why: format!("gives no version of {name}") }),
     }
 }
 
