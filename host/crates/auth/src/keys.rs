@@ -117,7 +117,10 @@ impl Keys {
                     Some(active) => files::read(dir, &private_file(&active.kid))?.ok_or_else(|| broken("key file"))?,
                     None => return Err(broken(STATE)),
                 };
-                make(state.keys, Pair::read(&pkcs8).filter(|pair| pair.kid == state.active).ok_or_else(|| broken("key file"))?)?
+                make(
+                    state.keys,
+                    Pair::read(&pkcs8).filter(|pair| pair.kid == state.active).ok_or_else(|| broken("key file"))?,
+                )?
             }
             None => {
                 let pair = Pair::generate()?;
@@ -150,7 +153,8 @@ impl Keys {
             return Err(Fault::new(Code::NotFound, "there is no such key"));
         }
         let Some(key) = old.find(kid) else { return Ok(()) };
-        let mark = |rows: &mut Vec<Row>| rows.iter_mut().filter(|row| row.kid == kid).for_each(|row| row.revoked = true);
+        let mark =
+            |rows: &mut Vec<Row>| rows.iter_mut().filter(|row| row.kid == kid).for_each(|row| row.revoked = true);
         if old.kid() == kid {
             self.replace_active(now, mark)?;
         } else {

@@ -5,7 +5,8 @@ use aws_lc_rs::hmac::{HMAC_SHA256, HMAC_SHA384, HMAC_SHA512};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaKeyPair,
 };
 use serde_json::{Value, json};
 
@@ -29,7 +30,9 @@ pub(super) fn algorithms(forge: &Forge) -> Corpus {
     let jwks = forge.auth.jwks();
     let spki = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00], forge.public()].concat();
     let jwk = jwks["keys"][0].to_string();
-    for (form, secret) in [("raw", forge.public()), ("base64url", x.as_bytes()), ("JWK", jwk.as_bytes()), ("SPKI", &spki), ("empty", b"")] {
+    for (form, secret) in
+        [("raw", forge.public()), ("base64url", x.as_bytes()), ("JWK", jwk.as_bytes()), ("SPKI", &spki), ("empty", b"")]
+    {
         for (alg, algorithm) in [("HS256", HMAC_SHA256), ("HS384", HMAC_SHA384), ("HS512", HMAC_SHA512)] {
             let sign = |message: &str| hmac_of(algorithm, secret, message);
             add(&format!("{alg} keyed with the public key, {form}"), forge.token_by(&header(alg), &payload, sign));
@@ -39,7 +42,9 @@ pub(super) fn algorithms(forge: &Forge) -> Corpus {
     }
     let random = SystemRandom::new();
     let rsa = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
-    for (alg, padding) in [("RS256", &RSA_PKCS1_SHA256 as &dyn aws_lc_rs::signature::RsaEncoding), ("PS256", &RSA_PSS_SHA256)] {
+    for (alg, padding) in
+        [("RS256", &RSA_PKCS1_SHA256 as &dyn aws_lc_rs::signature::RsaEncoding), ("PS256", &RSA_PSS_SHA256)]
+    {
         let sign = |message: &str| {
             let mut signature = vec![0; rsa.public_modulus_len()];
             rsa.sign(padding, &random, message.as_bytes(), &mut signature).unwrap();
@@ -131,7 +136,10 @@ pub(super) fn signatures(forge: &Forge) -> Corpus {
         ("a space behind it", format!("{good} ")),
         ("a NUL behind it", format!("{good}\0")),
         ("not ASCII", format!("{good}é")),
-        ("JSON serialisation", json!({ "payload": encode(&payload), "protected": encode(&header), "signature": tail }).to_string()),
+        (
+            "JSON serialisation",
+            json!({ "payload": encode(&payload), "protected": encode(&header), "signature": tail }).to_string(),
+        ),
         ("upper case", good.to_uppercase()),
         ("a megabyte", "a".repeat(1 << 20)),
     ] {
@@ -144,9 +152,21 @@ pub(super) fn signatures(forge: &Forge) -> Corpus {
 pub(super) fn headers(forge: &Forge, url: &str) -> Corpus {
     let mut all = Corpus::new();
     for kid in [
-        "../../../../etc/passwd".into(), "/dev/zero".into(), "keys.json".into(), format!("{}.pk8", forge.kid), format!("./{}", forge.kid),
-        format!("{}\0", forge.kid), format!(" {}", forge.kid), forge.kid.to_lowercase(), forge.kid[1..].into(), String::new(),
-        encode([7; 32]), url.into(), "' OR 1=1 --".into(), "k".repeat(4 * 1024), "k".repeat(10 * 1024),
+        "../../../../etc/passwd".into(),
+        "/dev/zero".into(),
+        "keys.json".into(),
+        format!("{}.pk8", forge.kid),
+        format!("./{}", forge.kid),
+        format!("{}\0", forge.kid),
+        format!(" {}", forge.kid),
+        forge.kid.to_lowercase(),
+        forge.kid[1..].into(),
+        String::new(),
+        encode([7; 32]),
+        url.into(),
+        "' OR 1=1 --".into(),
+        "k".repeat(4 * 1024),
+        "k".repeat(10 * 1024),
     ] {
         let name = format!("kid {:.40}", kid.escape_debug());
         all.push((name, forge.with_header(|header| header["kid"] = json!(kid))));
@@ -159,10 +179,23 @@ pub(super) fn headers(forge: &Forge, url: &str) -> Corpus {
     let attacker = Ed25519KeyPair::generate().unwrap();
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(attacker.public_key().as_ref()), "kid": forge.kid });
     for (field, value) in [
-        ("jku", json!(url)), ("x5u", json!(url)), ("jwk", jwk), ("x5c", json!([encode("certificate")])), ("x5t", json!("abc")),
-        ("x5t#S256", json!("abc")), ("crit", json!(["exp"])), ("crit", json!([])), ("b64", json!(false)), ("zip", json!("DEF")),
-        ("enc", json!("A128GCM")), ("cty", json!("JWT")), ("url", json!(url)), ("of-the-future", json!(1)), ("typ", json!("at+jwt")),
-        ("typ", json!(["JWT"])), ("typ", Value::Null),
+        ("jku", json!(url)),
+        ("x5u", json!(url)),
+        ("jwk", jwk),
+        ("x5c", json!([encode("certificate")])),
+        ("x5t", json!("abc")),
+        ("x5t#S256", json!("abc")),
+        ("crit", json!(["exp"])),
+        ("crit", json!([])),
+        ("b64", json!(false)),
+        ("zip", json!("DEF")),
+        ("enc", json!("A128GCM")),
+        ("cty", json!("JWT")),
+        ("url", json!(url)),
+        ("of-the-future", json!(1)),
+        ("typ", json!("at+jwt")),
+        ("typ", json!(["JWT"])),
+        ("typ", Value::Null),
     ] {
         let mut header = forge.header();
         header[field] = value;
@@ -174,8 +207,12 @@ pub(super) fn headers(forge: &Forge, url: &str) -> Corpus {
     let nested = format!(r#"{{"alg":"EdDSA","kid":"{}","x":{}"#, forge.kid, "[".repeat(3000));
     let payload = claims().to_string();
     for (name, header) in [
-        ("an array", format!("[{}]", forge.header())), ("a string", json!(forge.header().to_string()).to_string()), ("not JSON", "alg: EdDSA".into()),
-        ("nested deeply", nested), ("two objects", format!("{}{}", forge.header(), forge.header())), ("null", "null".into()),
+        ("an array", format!("[{}]", forge.header())),
+        ("a string", json!(forge.header().to_string()).to_string()),
+        ("not JSON", "alg: EdDSA".into()),
+        ("nested deeply", nested),
+        ("two objects", format!("{}{}", forge.header(), forge.header())),
+        ("null", "null".into()),
     ] {
         all.push((format!("a header that is {name}"), forge.token(&header, &payload)));
     }
@@ -186,10 +223,29 @@ pub(super) fn headers(forge: &Forge, url: &str) -> Corpus {
 pub(super) fn times(forge: &Forge) -> Corpus {
     let mut all = Corpus::new();
     for claim in ["exp", "nbf", "iat"] {
-        all.push((format!("no {claim}"), forge.with_claims(|claims| drop(claims.as_object_mut().unwrap().remove(claim)))));
+        all.push((
+            format!("no {claim}"),
+            forge.with_claims(|claims| drop(claims.as_object_mut().unwrap().remove(claim))),
+        ));
         for value in [
-            "null", "true", "\"1800000100\"", "[1800000100]", "{}", "-1", "-0.0", "1e300", "1e9", "1.8e9", "1800000100.0", "1800000100.5",
-            "18446744073709551616", "1e-1", "NaN", "01", "0x7fffffff", "\"\"",
+            "null",
+            "true",
+            "\"1800000100\"",
+            "[1800000100]",
+            "{}",
+            "-1",
+            "-0.0",
+            "1e300",
+            "1e9",
+            "1.8e9",
+            "1800000100.0",
+            "1800000100.5",
+            "18446744073709551616",
+            "1e-1",
+            "NaN",
+            "01",
+            "0x7fffffff",
+            "\"\"",
         ] {
             all.push((format!("{claim}: {value}"), forge.with_text(claim, value)));
         }
@@ -204,14 +260,33 @@ pub(super) fn times(forge: &Forge) -> Corpus {
 pub(super) fn parties(forge: &Forge) -> Corpus {
     let mut all = Corpus::new();
     for (claim, right) in [("aud", AUDIENCE), ("iss", ISSUER), ("sub", "someone"), ("jti", "1")] {
-        all.push((format!("no {claim}"), forge.with_claims(|claims| drop(claims.as_object_mut().unwrap().remove(claim)))));
-        for value in [Value::Null, json!([right]), json!([right, "another"]), json!([]), json!({ "0": right }), json!(1), json!(true), json!("")] {
+        all.push((
+            format!("no {claim}"),
+            forge.with_claims(|claims| drop(claims.as_object_mut().unwrap().remove(claim))),
+        ));
+        for value in [
+            Value::Null,
+            json!([right]),
+            json!([right, "another"]),
+            json!([]),
+            json!({ "0": right }),
+            json!(1),
+            json!(true),
+            json!(""),
+        ] {
             all.push((format!("{claim}: {value}"), forge.with_claims(|claims| claims[claim] = value.clone())));
         }
         all.push((format!("{claim} twice"), forge.with_text(claim, &format!("\"{right}\",\"{claim}\":\"{right}\""))));
     }
     for (claim, right) in [("aud", AUDIENCE), ("iss", ISSUER)] {
-        for wrong in ["another".to_owned(), right.to_uppercase(), format!("{right}/"), format!(" {right}"), right[1..].to_owned(), format!("{right}\0")] {
+        for wrong in [
+            "another".to_owned(),
+            right.to_uppercase(),
+            format!("{right}/"),
+            format!(" {right}"),
+            right[1..].to_owned(),
+            format!("{right}\0"),
+        ] {
             all.push((format!("{claim}: {wrong:?}"), forge.with_claims(|claims| claims[claim] = json!(wrong))));
         }
     }
@@ -224,15 +299,23 @@ pub(super) fn parties(forge: &Forge) -> Corpus {
     }
     let header = forge.header().to_string();
     for (name, payload) in [
-        ("empty", String::new()), ("null", "null".into()), ("an array", format!("[{}]", claims())), ("a string", json!(claims().to_string()).to_string()),
-        ("cut off", claims().to_string()[..40].to_owned()), ("followed by more", format!("{} {{}}", claims())), ("nested deeply", "[".repeat(4000)),
+        ("empty", String::new()),
+        ("null", "null".into()),
+        ("an array", format!("[{}]", claims())),
+        ("a string", json!(claims().to_string()).to_string()),
+        ("cut off", claims().to_string()[..40].to_owned()),
+        ("followed by more", format!("{} {{}}", claims())),
+        ("nested deeply", "[".repeat(4000)),
     ] {
         all.push((format!("a payload that is {name}"), forge.token(&header, &payload)));
     }
     let message = format!("{}.{}", encode(&header), encode(b"{\"sub\":\"\xff\xfe\"}"));
     all.push(("a payload that is not UTF-8".into(), format!("{message}.{}", encode(forge.sign(&message)))));
     // Right in everything but its length.
-    all.push(("longer than the limit".into(), forge.with_claims(|claims| claims["note"] = json!("n".repeat(crate::MAX_TOKEN)))));
+    all.push((
+        "longer than the limit".into(),
+        forge.with_claims(|claims| claims["note"] = json!("n".repeat(crate::MAX_TOKEN))),
+    ));
     all
 }
 
@@ -240,8 +323,8 @@ pub(super) fn parties(forge: &Forge) -> Corpus {
 /// compare S with the order takes a second form of the same signature.
 fn add_order(signature: &mut Vec<u8>) {
     const ORDER: [u8; 32] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        0, 0, 0x10,
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
     ];
     let mut carry = 0;
     for (byte, add) in signature[32..].iter_mut().zip(ORDER) {

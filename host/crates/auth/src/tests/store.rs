@@ -14,7 +14,10 @@ use crate::{Auth, AuthConfig, Grant, Scope, Scopes};
 #[test]
 fn the_thumbprint_is_that_of_the_standard() {
     // RFC 8037, appendix A.3.
-    assert_eq!(thumbprint("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    assert_eq!(
+        thumbprint("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"),
+        "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    );
 }
 
 #[test]
@@ -83,7 +86,8 @@ fn damaged_keys_are_refused_not_replaced() {
 #[test]
 fn a_grant_needs_a_subject_and_an_end() {
     let forge = Forge::new();
-    let grant = |subject: &str, ttl| Grant { subject: subject.to_owned(), tenant: None, scopes: Scopes::default(), ttl };
+    let grant =
+        |subject: &str, ttl| Grant { subject: subject.to_owned(), tenant: None, scopes: Scopes::default(), ttl };
     for bad in [
         grant("", Duration::from_secs(1)),
         grant("someone", Duration::ZERO),

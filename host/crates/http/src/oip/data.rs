@@ -52,7 +52,9 @@ pub(super) fn write(tensor: &Tensor, out: &mut Vec<u8>) -> Result<(), String> {
         ElementType::Fp32 => write_numbers::<f32>(tensor, out)?,
         ElementType::Fp64 => write_numbers::<f64>(tensor, out)?,
         ElementType::Bytes => {
-            for (i, element) in tensor.bytes_elements().map_err(|fault| fault.detail().to_owned())?.into_iter().enumerate() {
+            for (i, element) in
+                tensor.bytes_elements().map_err(|fault| fault.detail().to_owned())?.into_iter().enumerate()
+            {
                 let text = std::str::from_utf8(element).map_err(|_| format!("element {i} is not UTF-8: {BINARY}"))?;
                 separate(i, out);
                 write_json(&text, out)?;

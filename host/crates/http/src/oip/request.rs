@@ -94,7 +94,9 @@ pub fn decode_request(body: Bytes, header_length: Option<&str>) -> Result<InferR
     let inputs = document.inputs.into_iter().map(|entry| body.take(entry)).collect::<Result<Vec<_>>>()?;
     body.finish()?;
     let outputs = document.outputs.unwrap_or_default().into_iter().map(requested).collect::<Result<Vec<_>>>()?;
-    if let Some(twice) = outputs.iter().enumerate().find(|(i, output)| outputs[..*i].iter().any(|o| o.name == output.name)) {
+    if let Some(twice) =
+        outputs.iter().enumerate().find(|(i, output)| outputs[..*i].iter().any(|o| o.name == output.name))
+    {
         return Err(Fault::invalid(format!("the output `{:.64}` is asked for twice", twice.1.name)));
     }
     Ok(InferRequest {

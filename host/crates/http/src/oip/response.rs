@@ -52,7 +52,12 @@ pub(super) enum Form {
 /// # Errors
 /// [`Code::InvalidRequest`] if it asks for an output that is not among `outputs`; [`Code::InvalidTensor`] if it wants
 /// JSON for what JSON cannot hold.
-pub fn encode_response(request: &InferRequest, model_name: &str, model_version: &str, outputs: &[Tensor]) -> Result<Encoded> {
+pub fn encode_response(
+    request: &InferRequest,
+    model_name: &str,
+    model_version: &str,
+    outputs: &[Tensor],
+) -> Result<Encoded> {
     let mut chosen = Vec::with_capacity(outputs.len());
     let form = |binary: bool| if binary { Form::Binary } else { Form::Json };
     if request.outputs.is_empty() {

@@ -123,7 +123,8 @@ impl Decimal {
     /// (Clinger, "How to read floating point numbers accurately", 1990).
     fn exact(&self) -> Option<f64> {
         const POWERS: [f64; 23] = [
-            1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+            1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+            1e19, 1e20, 1e21, 1e22,
         ];
         let power = POWERS.get(self.fraction.unwrap_or(0)).filter(|_| self.digits <= 1 << 53)?;
         let value = self.digits as f64 / power;

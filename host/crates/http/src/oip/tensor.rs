@@ -50,7 +50,10 @@ impl Body {
         let Some(text) = header_length else { return Ok(Self { json: body, binary: None }) };
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let length = text.parse().ok().filter(|&length: &usize| digits && length <= body.len()).ok_or_else(|| {
-            Fault::invalid(format!("`Inference-Header-Content-Length` is a number up to the body's {} bytes", body.len()))
+            Fault::invalid(format!(
+                "`Inference-Header-Content-Length` is a number up to the body's {} bytes",
+                body.len()
+            ))
         })?;
         let json = body.split_to(length);
         Ok(Self { json, binary: Some(body) })
@@ -99,9 +102,11 @@ impl Body {
     }
 
     fn binary(&mut self, size: u64) -> Result<Bytes, String> {
-        let rest = self.binary.as_mut().ok_or("`binary_data_size` takes the header `Inference-Header-Content-Length`")?;
+        let rest =
+            self.binary.as_mut().ok_or("`binary_data_size` takes the header `Inference-Header-Content-Length`")?;
         let size = usize::try_from(size).ok().filter(|&size| size <= rest.len());
-        let size = size.ok_or_else(|| format!("`binary_data_size` is more than the {} bytes that are left", rest.len()))?;
+        let size =
+            size.ok_or_else(|| format!("`binary_data_size` is more than the {} bytes that are left", rest.len()))?;
         Ok(rest.split_to(size))
     }
 }

@@ -39,7 +39,11 @@ fn every_type_is_read_from_json_to_its_limits() {
         ("INT64", "[-9223372036854775808,9223372036854775807]", [i64::MIN, i64::MAX].map(i64::to_le_bytes).concat()),
         ("FP32", "[3.4028235e38,-1]", [f32::MAX, -1.0].map(f32::to_le_bytes).concat()),
         ("FP64", "[1.7976931348623157e308,5E-324]", [f64::MAX, 5e-324].map(f64::to_le_bytes).concat()),
-        ("BYTES", r#"["é\n\"]\ud83d\ude00",""]"#, [b"\x09\0\0\0\xc3\xa9\n\"]\xf0\x9f\x98\x80".as_slice(), b"\0\0\0\0"].concat()),
+        (
+            "BYTES",
+            r#"["é\n\"]\ud83d\ude00",""]"#,
+            [b"\x09\0\0\0\xc3\xa9\n\"]\xf0\x9f\x98\x80".as_slice(), b"\0\0\0\0"].concat(),
+        ),
     ] {
         let tensor = data(datatype, "[2]", text).unwrap_or_else(|fault| panic!("{datatype}: {fault}"));
         assert_eq!(&tensor.data()[..], bytes, "{datatype}");
@@ -59,13 +63,20 @@ fn a_number_is_rounded_once() {
 #[test]
 fn data_is_flat_or_nested_as_the_shape_says() {
     for (shape, text) in [
-        ("[2,2]", "[1,2,3,4]"), ("[2,2]", "[[1,2],[3,4]]"), ("[2,2]", " [ [ 1 , 2 ] ,\n[3,\t4 ] ] "), ("[1,4]", "[[1,2,3,4]]"),
-        ("[4,1]", "[[1],[2],[3],[4]]"), ("[1,2,2,1]", "[[[[1],[2]],[[3],[4]]]]"), ("[4]", "[1,2,3,4]"),
+        ("[2,2]", "[1,2,3,4]"),
+        ("[2,2]", "[[1,2],[3,4]]"),
+        ("[2,2]", " [ [ 1 , 2 ] ,\n[3,\t4 ] ] "),
+        ("[1,4]", "[[1,2,3,4]]"),
+        ("[4,1]", "[[1],[2],[3],[4]]"),
+        ("[1,2,2,1]", "[[[[1],[2]],[[3],[4]]]]"),
+        ("[4]", "[1,2,3,4]"),
     ] {
         assert_eq!(data("UINT8", shape, text).unwrap().data()[..], [1, 2, 3, 4], "{shape} {text}");
     }
     assert_eq!(data("INT8", "[]", "[7]").unwrap().data()[..], [7], "a scalar");
-    for (shape, text) in [("[0]", "[]"), ("[2,0]", "[]"), ("[2,0]", "[[],[]]"), ("[0,2]", "[]"), ("[0,18446744073709551615]", "[]")] {
+    for (shape, text) in
+        [("[0]", "[]"), ("[2,0]", "[]"), ("[2,0]", "[[],[]]"), ("[0,2]", "[]"), ("[0,18446744073709551615]", "[]")]
+    {
         assert!(data("BYTES", shape, text).unwrap().data().is_empty(), "{shape} {text}");
     }
 }
@@ -73,11 +84,36 @@ fn data_is_flat_or_nested_as_the_shape_says() {
 #[test]
 fn f10_data_that_does_not_fit_its_shape_is_refused() {
     for (shape, text) in [
-        ("[2]", "[1]"), ("[2]", "[1,2,3]"), ("[2]", "[]"), ("[1]", "[[1]]"), ("[2]", "[[1,2]]"), ("[0]", "[1]"), ("[]", "[]"), ("[]", "[1,2]"),
-        ("[2,2]", "[[1,2],[3]]"), ("[2,2]", "[[1,2],[3,4,5]]"), ("[2,2]", "[[1,2,3],[4]]"), ("[2,2]", "[[1,2],3,4]"), ("[2,2]", "[1,2,[3,4]]"),
-        ("[2,2]", "[[1,2]]"), ("[2,2]", "[[1,2],[3,4],[5,6]]"), ("[2,2]", "[[[1,2],[3,4]]]"), ("[2,2]", "[[1],[2],[3],[4]]"), ("[4]", "[[1,2],[3,4]]"),
-        ("[1,2,2]", "[[1,2],[3,4]]"), ("[2,0]", "[[]]"), ("[2,0]", "[[],[],[]]"), ("[0,2]", "[[]]"), ("[2]", "{}"), ("[1]", "1"), ("[1]", "true"),
-        ("[1]", "\"1\""), ("[1]", "\"[1]\""), ("[4294967296,4294967296]", "[1]"), ("[9223372036854775807]", "[1]"), ("[9223372036854775807,4]", "[[1]]"),
+        ("[2]", "[1]"),
+        ("[2]", "[1,2,3]"),
+        ("[2]", "[]"),
+        ("[1]", "[[1]]"),
+        ("[2]", "[[1,2]]"),
+        ("[0]", "[1]"),
+        ("[]", "[]"),
+        ("[]", "[1,2]"),
+        ("[2,2]", "[[1,2],[3]]"),
+        ("[2,2]", "[[1,2],[3,4,5]]"),
+        ("[2,2]", "[[1,2,3],[4]]"),
+        ("[2,2]", "[[1,2],3,4]"),
+        ("[2,2]", "[1,2,[3,4]]"),
+        ("[2,2]", "[[1,2]]"),
+        ("[2,2]", "[[1,2],[3,4],[5,6]]"),
+        ("[2,2]", "[[[1,2],[3,4]]]"),
+        ("[2,2]", "[[1],[2],[3],[4]]"),
+        ("[4]", "[[1,2],[3,4]]"),
+        ("[1,2,2]", "[[1,2],[3,4]]"),
+        ("[2,0]", "[[]]"),
+        ("[2,0]", "[[],[],[]]"),
+        ("[0,2]", "[[]]"),
+        ("[2]", "{}"),
+        ("[1]", "1"),
+        ("[1]", "true"),
+        ("[1]", "\"1\""),
+        ("[1]", "\"[1]\""),
+        ("[4294967296,4294967296]", "[1]"),
+        ("[9223372036854775807]", "[1]"),
+        ("[9223372036854775807,4]", "[[1]]"),
         ("[1000000000]", "[1,2]"),
     ] {
         let fault = data("FP64", shape, text).err().unwrap_or_else(|| panic!("accepted {shape} {text}"));
@@ -105,7 +141,8 @@ fn f10_elements_of_another_type_or_out_of_range_are_refused() {
         ("BF16", vec!["1"]),
     ] {
         for element in elements {
-            let fault = data(datatype, "[1]", &format!("[{element}]")).err().unwrap_or_else(|| panic!("{datatype} {element}"));
+            let fault =
+                data(datatype, "[1]", &format!("[{element}]")).err().unwrap_or_else(|| panic!("{datatype} {element}"));
             assert_eq!(fault.code(), Code::InvalidTensor, "{datatype} {element}: {fault}");
         }
     }
@@ -117,24 +154,44 @@ fn documents_that_are_none_are_refused() {
     let deep = "[".repeat(100_000);
     let shape = format!("[{}]", vec!["1"; 65].join(","));
     for body in [
-        "", "null", "[]", "{}", r#"{"inputs":null}"#, r#"{"inputs":{}}"#, r#"{"inputs":[1]}"#, r#"{"inputs":[]} x"#, r#"{"inputs":[],"inputs":[]}"#,
-        r#"{"inputs":[{"name":"x","shape":[1],"data":[1]}]}"#, r#"{"inputs":[{"datatype":"INT8","shape":[1],"data":[1]}]}"#,
-        r#"{"inputs":[{"name":"x","datatype":"INT8","shape":[-1],"data":[1]}]}"#, r#"{"inputs":[{"name":"x","datatype":"INT8","shape":[1.0],"data":[1]}]}"#,
-        r#"{"inputs":[{"name":"x","datatype":"INT8","shape":1,"data":[1]}]}"#, r#"{"inputs":[{"name":"x","datatype":"INT8","shape":[1],"data":[NaN]}]}"#,
-        r#"{"inputs":[],"id":1}"#, r#"{"inputs":[],"outputs":[{}]}"#, r#"{"inputs":[],"outputs":[{"name":"y"},{"name":"y"}]}"#,
-        r#"{"inputs":[],"parameters":{"binary_data_output":1}}"#, r#"{"inputs":[],"parameters":{"timeout":-1}}"#, &deep,
-        &format!(r#"{{"inputs":[],"parameters":{deep}"#), &format!(r#"{{"inputs":[{{"name":"x","datatype":"INT8","shape":[1],"data":{deep}"#),
+        "",
+        "null",
+        "[]",
+        "{}",
+        r#"{"inputs":null}"#,
+        r#"{"inputs":{}}"#,
+        r#"{"inputs":[1]}"#,
+        r#"{"inputs":[]} x"#,
+        r#"{"inputs":[],"inputs":[]}"#,
+        r#"{"inputs":[{"name":"x","shape":[1],"data":[1]}]}"#,
+        r#"{"inputs":[{"datatype":"INT8","shape":[1],"data":[1]}]}"#,
+        r#"{"inputs":[{"name":"x","datatype":"INT8","shape":[-1],"data":[1]}]}"#,
+        r#"{"inputs":[{"name":"x","datatype":"INT8","shape":[1.0],"data":[1]}]}"#,
+        r#"{"inputs":[{"name":"x","datatype":"INT8","shape":1,"data":[1]}]}"#,
+        r#"{"inputs":[{"name":"x","datatype":"INT8","shape":[1],"data":[NaN]}]}"#,
+        r#"{"inputs":[],"id":1}"#,
+        r#"{"inputs":[],"outputs":[{}]}"#,
+        r#"{"inputs":[],"outputs":[{"name":"y"},{"name":"y"}]}"#,
+        r#"{"inputs":[],"parameters":{"binary_data_output":1}}"#,
+        r#"{"inputs":[],"parameters":{"timeout":-1}}"#,
+        &deep,
+        &format!(r#"{{"inputs":[],"parameters":{deep}"#),
+        &format!(r#"{{"inputs":[{{"name":"x","datatype":"INT8","shape":[1],"data":{deep}"#),
     ] {
-        let fault = decode_request(body.to_owned().into(), None).err().unwrap_or_else(|| panic!("accepted {body:.100}"));
+        let fault =
+            decode_request(body.to_owned().into(), None).err().unwrap_or_else(|| panic!("accepted {body:.100}"));
         assert_eq!(fault.code(), Code::InvalidRequest, "{body:.100}");
         assert!(fault.detail().len() < 300);
     }
     let closed = format!("{deep}{}", "]".repeat(100_000));
-    for (datatype, shape, text) in [("INT8", "[1]", closed.as_str()), ("INT9", "[1]", "[1]"), ("int8", "[1]", "[1]"), ("INT8", &shape, "[1]")] {
+    for (datatype, shape, text) in
+        [("INT8", "[1]", closed.as_str()), ("INT9", "[1]", "[1]"), ("int8", "[1]", "[1]"), ("INT8", &shape, "[1]")]
+    {
         assert_eq!(data(datatype, shape, text).unwrap_err().code(), Code::InvalidTensor);
     }
     for tensor in [
-        r#"{"name":"x","datatype":"INT8","shape":[1]}"#, r#"{"name":"x","datatype":"INT8","shape":[1],"data":null}"#,
+        r#"{"name":"x","datatype":"INT8","shape":[1]}"#,
+        r#"{"name":"x","datatype":"INT8","shape":[1],"data":null}"#,
         r#"{"name":"x","datatype":"INT8","shape":[1],"data":[1],"parameters":{"binary_data_size":1}}"#,
         r#"{"name":"x","datatype":"INT8","shape":[1],"parameters":{"binary_data_size":1}}"#,
         r#"{"name":"x","datatype":"INT8","shape":[1],"parameters":{"shared_memory_region":"r","shared_memory_byte_size":1}}"#,
@@ -142,7 +199,9 @@ fn documents_that_are_none_are_refused() {
         assert_eq!(with(tensor).unwrap_err().code(), Code::InvalidTensor, "{tensor}");
     }
     for wanted in [
-        r#""parameters":{"sequence_id":7}"#, r#""parameters":{"sequence_id":"s"}"#, r#""outputs":[{"name":"y","parameters":{"classification":3}}]"#,
+        r#""parameters":{"sequence_id":7}"#,
+        r#""parameters":{"sequence_id":"s"}"#,
+        r#""outputs":[{"name":"y","parameters":{"classification":3}}]"#,
         r#""outputs":[{"name":"y","parameters":{"shared_memory_region":"r"}}]"#,
     ] {
         let fault = decode_request(format!(r#"{{"inputs":[],{wanted}}}"#).into(), None).unwrap_err();
@@ -170,15 +229,28 @@ fn binary_data_is_sliced_out_of_the_body() {
 
 #[test]
 fn f10_binary_sizes_that_do_not_fit_are_refused() {
-    assert_eq!(binary(r#"{"binary_data_size":4}"#, &[1, 0, 2, 0]).unwrap().inputs[0].elements::<i16>().unwrap(), [1, 2]);
+    assert_eq!(
+        binary(r#"{"binary_data_size":4}"#, &[1, 0, 2, 0]).unwrap().inputs[0].elements::<i16>().unwrap(),
+        [1, 2]
+    );
     for (parameters, bytes) in [
-        (r#"{"binary_data_size":4}"#, 3), (r#"{"binary_data_size":4}"#, 5), (r#"{"binary_data_size":3}"#, 3), (r#"{"binary_data_size":5}"#, 5),
-        (r#"{"binary_data_size":18446744073709551615}"#, 4), (r#"{"binary_data_size":0}"#, 0), ("{}", 4),
+        (r#"{"binary_data_size":4}"#, 3),
+        (r#"{"binary_data_size":4}"#, 5),
+        (r#"{"binary_data_size":3}"#, 3),
+        (r#"{"binary_data_size":5}"#, 5),
+        (r#"{"binary_data_size":18446744073709551615}"#, 4),
+        (r#"{"binary_data_size":0}"#, 0),
+        ("{}", 4),
     ] {
         let fault = binary(parameters, &vec![0; bytes]).expect_err(parameters);
         assert_eq!(fault.code(), Code::InvalidTensor, "{parameters} {bytes}");
     }
-    for parameters in [r#"{"binary_data_size":-1}"#, r#"{"binary_data_size":4.0}"#, r#"{"binary_data_size":"4"}"#, r#"{"binary_data_size":1e300}"#] {
+    for parameters in [
+        r#"{"binary_data_size":-1}"#,
+        r#"{"binary_data_size":4.0}"#,
+        r#"{"binary_data_size":"4"}"#,
+        r#"{"binary_data_size":1e300}"#,
+    ] {
         assert_eq!(binary(parameters, &[0; 4]).unwrap_err().code(), Code::InvalidRequest, "{parameters}");
     }
     let body = Bytes::from_static(br#"{"inputs":[]}"#);
@@ -196,7 +268,10 @@ fn what_a_client_asks_for_is_read() {
         "parameters": { "binary_data_output": false, "timeout": 1500, "priority": 1, "sequence_id": 0, "own": "x" },
     });
     let request = decode_request(body.to_string().into(), None).unwrap();
-    assert_eq!((request.id.as_deref(), request.binary_output, request.timeout), (Some("7"), false, Some(Duration::from_micros(1500))));
+    assert_eq!(
+        (request.id.as_deref(), request.binary_output, request.timeout),
+        (Some("7"), false, Some(Duration::from_micros(1500)))
+    );
     let outputs: Vec<_> = request.outputs.iter().map(|output| (output.name.as_str(), output.binary)).collect();
     assert_eq!(outputs, [("y", Some(true)), ("z", None)]);
 }
@@ -230,7 +305,10 @@ fn an_answer_holds_what_was_asked_for() {
     let body = some.into_body();
     let head: Value = serde_json::from_slice(&body[..length]).unwrap();
     assert_eq!(head["id"], "i");
-    assert_eq!(head["outputs"][0], json!({ "name": "z", "datatype": "BYTES", "shape": [1], "parameters": { "binary_data_size": 7 } }));
+    assert_eq!(
+        head["outputs"][0],
+        json!({ "name": "z", "datatype": "BYTES", "shape": [1], "parameters": { "binary_data_size": 7 } })
+    );
     assert_eq!(body.len(), length + 7);
     let read = decode_response(body, Some(&length.to_string())).unwrap();
     assert_eq!(read, [outputs[1].clone(), outputs[0].clone()]);
@@ -270,7 +348,10 @@ fn what_json_cannot_hold_goes_as_binary_data_or_not_at_all() {
 
 #[test]
 fn the_documents_are_those_of_the_protocol() {
-    assert_eq!(server_metadata("0.1.0"), json!({ "name": "aimass", "version": "0.1.0", "extensions": ["binary_tensor_data"] }));
+    assert_eq!(
+        server_metadata("0.1.0"),
+        json!({ "name": "aimass", "version": "0.1.0", "extensions": ["binary_tensor_data"] })
+    );
     assert_eq!((live(), ready(false)), (json!({ "live": true }), json!({ "ready": false })));
     assert_eq!(model_ready("m", true), json!({ "name": "m", "ready": true }));
     assert_eq!(error(&Fault::not_found()), json!({ "error": "not_found: there is no such object" }));
@@ -302,7 +383,8 @@ fn tensors() -> impl Strategy<Value = Tensor> {
         };
         match element_type.size() {
             None => {
-                let elements: Vec<_> = (0..count).map(|_| (0..byte() % 9).map(|_| byte()).collect::<Vec<_>>()).collect();
+                let elements: Vec<_> =
+                    (0..count).map(|_| (0..byte() % 9).map(|_| byte()).collect::<Vec<_>>()).collect();
                 Tensor::from_bytes_elements(name, shape, &elements).unwrap()
             }
             Some(size) => {
