@@ -120,7 +120,7 @@ const _: () = assert!(cfg!(target_endian = "little"), "the SDK supports little-e
 pub(crate) fn cast<T: bytemuck::Pod>(bytes: &[u8]) -> Option<std::borrow::Cow<'_, [T]>> {
     match bytemuck::try_cast_slice(bytes) {
         Ok(values) => Some(values.into()),
-        Err(_) if bytes.len() % size_of::<T>() == 0 => Some(bytemuck::pod_collect_to_vec::<u8, T>(bytes).into()),
+        Err(_) if bytes.len().is_multiple_of(size_of::<T>()) => Some(bytemuck::pod_collect_to_vec::<u8, T>(bytes).into()),
         Err(_) => None,
     }
 }
@@ -136,7 +136,7 @@ mod tests {
         let aligned: &[u8] = bytemuck::cast_slice(&numbers);
         assert!(matches!(cast::<f32>(aligned), Some(Cow::Borrowed(n)) if n == numbers));
 
-        let mut shifted = vec![0u8; 16];
+        let mut shifted = [0u8; 16];
         let start = (1..5).find(|&i| shifted[i..].as_ptr().align_offset(4) != 0).unwrap_or(1);
         shifted[start..start + 8].copy_from_slice(&aligned[..8]);
         assert!(matches!(cast::<f32>(&shifted[start..start + 8]), Some(Cow::Owned(n)) if n == numbers[..2]));

@@ -2,10 +2,12 @@
 //!
 //! `POST /hits` adds one to the counter `hits` and answers the new number; `GET /hits` does the same, so that a
 //! browser can count too. Any other path is another counter.
+// Only the component, and the tests, use what stands here.
+#![cfg_attr(not(any(test, target_family = "wasm")), allow(dead_code))]
 
 use aimass_sdk::kv::{self, Bucket};
 
-/// Counters that this plugin keeps: a path of more than this is refused, so that keys stay small.
+/// The longest name of a counter, in bytes, so that keys stay small.
 const LONGEST_KEY: usize = 128;
 
 /// Adds one to the counter that a path names, and answers the new number.

@@ -33,7 +33,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration, line: &mut dyn FnMut(&
         _ => failed(command, &format!("did not start: {e}")),
     })?;
     let stdout = child.stdout.take().map(|pipe| std::thread::spawn(move || read_all(pipe)));
-    let lines = child.stderr.take().map(|pipe| read_lines(pipe));
+    let lines = child.stderr.take().map(read_lines);
 
     let mut stderr = String::new();
     while let Some(lines) = &lines {

@@ -32,8 +32,8 @@ pub struct Finding {
 pub fn findings() -> Vec<Finding> {
     let cache = Cache::user();
     let mut found = vec![
-        version("cargo", &["cargo", "--version"], "install Rust 1.95 or later: see rustup"),
-        version("rustc", &["rustc", "--version"], "install Rust 1.95 or later: see rustup"),
+        version("cargo", &["cargo", "--version"], "install Rust 1.95 or later, by rustup"),
+        version("rustc", &["rustc", "--version"], "install Rust 1.95 or later, by rustup"),
         guests(&cache),
     ];
     found.push(pip());
