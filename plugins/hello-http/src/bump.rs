@@ -4,7 +4,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// The little that one call allocates (a handful of lists that the host hands over) fits several times over. It is
-/// part of the memory's first page, so nothing ever grows.
+/// part of the memory's only page, so nothing ever grows.
 const SIZE: usize = 16 * 1024;
 
 #[repr(align(16))]
