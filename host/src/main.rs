@@ -1,1 +1,11 @@
-fn main(){}
+//! `aimass`: one binary that is the server, its tools and its clients.
+
+mod cli;
+mod compose;
+mod config;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -38,3 +38,13 @@ mod tests;
 pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
 pub use caller::Caller;
 pub use scope::{Scope, Scopes, UnknownScope};
+
+/// 32 bytes from the system's generator, for a key of whoever asks.
+///
+/// # Errors
+/// `internal` if the system gives none.
+pub fn random_key() -> aimass_core::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| aimass_core::Fault::internal("the system gives no random numbers"))?;
+    Ok(key)
+}

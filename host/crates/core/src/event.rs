@@ -49,6 +49,19 @@ impl Kind {
     }
 }
 
+/// The device that a model must run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// A GPU if one serves it right and faster, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A GPU, or not at all.
+    Gpu,
+}
+
 /// What validation found out about a version's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
@@ -64,6 +77,9 @@ pub struct Inspection {
     /// What it takes and gives; none for a plugin that is only an HTTP function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signature>,
+    /// The device that was asked for at the upload of a model.
+    #[serde(default)]
+    pub device: Device,
 }
 
 /// Settings of a plugin, read by the guest through `wasi:config/store`.

@@ -1,1 +1,21 @@
-//! placeholder
+//! HTTP: the listener, the routes, and how a [`Fault`](aimass_core::Fault) becomes a status.
+//!
+//! Only this crate names axum and hyper's server, and only it knows statuses. Every route stands in one table
+//! ([`routes`]) together with who may call it; a route cannot be added without saying that.
+
+mod api;
+mod app;
+mod extract;
+mod functions;
+mod guard;
+mod listener;
+mod metrics;
+pub mod oip;
+mod operations;
+mod problem;
+mod routes;
+mod v2;
+
+pub use app::App;
+pub use listener::{ListenerConfig, serve};
+pub use routes::{Access, Route, routes};

@@ -1,1 +1,155 @@
-//! placeholder
+//! The use cases of AI Mass: what a tenant or the operator can do, free of HTTP and of any command line.
+//!
+//! Each use case takes a [`Caller`] (who asks, with which scopes), checks the scope, and reaches data only through
+//! the caller's [`Tenant`](aimass_core::Tenant) handle. Changes go through the journal and are acknowledged when
+//! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
+
+mod calls;
+mod directory;
+mod guests;
+mod models;
+mod objects;
+mod plugins;
+mod tenants;
+mod tokens;
+mod uploads;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aimass_auth::Auth;
+use aimass_core::event::Actor;
+use aimass_core::limits::InvocationLimits;
+use aimass_core::{Name, Result, Tenant};
+use aimass_inference::Engines;
+use aimass_sandbox::Sandbox;
+use aimass_store::Store;
+
+pub use aimass_auth::{Caller, Scope, Scopes};
+pub use aimass_sandbox::Body;
+pub use calls::{CallOptions, Servable};
+pub use guests::Guests;
+pub use models::ModelDocument;
+pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use tenants::TenantDocument;
+pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
+pub use uploads::{Upload, UploadRequest, Uploaded};
+
+use directory::Directory;
+use models::Residency;
+
+/// Who asks, and in which request. Every change is recorded under both.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who, with which scopes.
+    pub by: &'a Caller,
+    /// The request's id.
+    pub request: &'a str,
+}
+
+impl Asked<'_> {
+    fn tenant(&self, scope: Scope) -> Result<&Tenant> {
+        self.by.require(scope)?;
+        self.by.tenant()
+    }
+
+    fn actor(&self) -> Actor {
+        self.by.actor(self.request)
+    }
+}
+
+/// What the platform is built from. `host`'s compose makes the parts.
+pub struct Parts {
+    /// Journal, view, blobs, key-value data.
+    pub store: Store,
+    /// Tokens and keys.
+    pub auth: Arc<Auth>,
+    /// Plugins.
+    pub sandbox: Arc<Sandbox>,
+    /// Models.
+    pub engines: Arc<Engines>,
+    /// How guests reach models; made before the sandbox, which needs it.
+    pub guests: Arc<Guests>,
+    /// What an invocation may use.
+    pub limits: InvocationLimits,
+    /// Bytes that loaded models may take together; the least recently used leave first.
+    pub model_memory: u64,
+}
+
+/// The platform of one node. Cheap to share behind an `Arc`.
+pub struct Platform {
+    store: Store,
+    auth: Arc<Auth>,
+    sandbox: Arc<Sandbox>,
+    models: Arc<Residency>,
+    directory: Directory,
+    limits: InvocationLimits,
+    /// Names whose upload is under way.
+    uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
+}
+
+impl Platform {
+    /// Wires the parts together and loads what must be in memory: the revoked tokens.
+    ///
+    /// # Errors
+    /// What reading the store says.
+    pub fn new(parts: Parts) -> Result<Arc<Self>> {
+        let Parts { store, auth, sandbox, engines, guests, limits, model_memory } = parts;
+        auth.load_revoked(store.state().revoked()?.into_iter());
+        let platform = Arc::new(Self {
+            directory: Directory::new(store.clone()),
+            models: Arc::new(Residency::new(engines, store.blobs().clone(), model_memory)),
+            store,
+            auth,
+            sandbox,
+            limits,
+            uploading: Arc::default(),
+        });
+        guests.connect(&platform);
+        Ok(platform)
+    }
+
+    /// The token service, for the HTTP layer's guard.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Whether this node can serve: the journal takes writes and the sandbox's clock ticks.
+    ///
+    /// # Errors
+    /// The first part that cannot, with the reason.
+    pub fn ready(&self) -> Result<()> {
+        self.store.healthy()?;
+        self.sandbox.healthy()
+    }
+
+    /// The deadline of a call that asks for none, and the longest that one may ask for.
+    pub fn longest_deadline(&self) -> Duration {
+        self.limits.deadline
+    }
+
+    /// Closes the store; call it last.
+    pub async fn close(&self) {
+        self.store.clone().close().await;
+    }
+}
+
+/// The folders inside a data folder.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Journal, view, blobs and key-value data.
+    pub store: PathBuf,
+    /// Signing keys and the cache key; not part of a backup.
+    pub keys: PathBuf,
+    /// Compiled code; may be deleted at any time.
+    pub compiled: PathBuf,
+}
+
+impl Folders {
+    /// The folders inside `data`.
+    pub fn inside(data: &std::path::Path) -> Self {
+        Self { store: data.join("store"), keys: data.join("keys"), compiled: data.join("compiled") }
+    }
+}

@@ -1,0 +1,7 @@
+//! `/api/v1`: the platform's own API.
+
+pub(crate) mod models;
+pub(crate) mod plugins;
+pub(crate) mod tenants;
+pub(crate) mod tokens;
+mod upload;

@@ -1,0 +1,72 @@
+//! Checks the token before a handler runs, by the rule that stands beside the route.
+
+use std::sync::Arc;
+
+use aimass_core::{Code, Fault, Result};
+use aimass_platform::{Caller, Scope};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::app::App;
+use crate::problem::Rejection;
+use crate::routes::Access;
+
+/// A route's path and who may call it.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+}
+
+/// The route that answered, for the metrics.
+#[derive(Clone, Copy)]
+pub(crate) struct Answered(pub(crate) &'static str);
+
+pub(crate) async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
+    let mut response = match authorise(rule.access, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => Rejection(fault).into_response(),
+    };
+    response.extensions_mut().insert(Answered(rule.path));
+    response
+}
+
+fn authorise(access: Access, request: &mut Request) -> Result<()> {
+    if access == Access::Public {
+        return Ok(());
+    }
+    let app = request.extensions().get::<Arc<App>>().ok_or_else(|| Fault::internal("no app in the request"))?;
+    let caller = app.platform().auth().verify(bearer(request.headers())?)?;
+    match access {
+        Access::Public | Access::Token => {}
+        Access::Tenant(scope) => {
+            caller.require(scope)?;
+            caller.tenant()?;
+        }
+        Access::TenantOrOperator(scope) => {
+            if caller.require(Scope::Operator).is_err() {
+                caller.require(scope)?;
+                caller.tenant()?;
+            }
+        }
+        Access::Operator => caller.require(Scope::Operator)?,
+    }
+    request.extensions_mut().insert::<Arc<Caller>>(caller);
+    Ok(())
+}
+
+/// The token of `Authorization: Bearer …`. Two such headers are none.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let token = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().and_then(|text| {
+            let (scheme, token) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token)
+        }),
+        _ => None,
+    };
+    token.ok_or_else(|| Fault::new(Code::Unauthenticated, "a valid token is required"))
+}

@@ -1,0 +1,72 @@
+//! Counters of this listener, in the text form of OpenMetrics.
+//!
+//! No label holds a tenant's name: `/metrics` needs no token.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteOnly {
+    route: &'static str,
+}
+
+/// Seconds, from a cached answer to the deadline of a call.
+const BUCKETS: [f64; 12] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Answer, Counter>,
+    seconds: Family<RouteOnly, Histogram, fn() -> Histogram>,
+    /// Connections that are open now.
+    pub(crate) connections: Gauge<i64, std::sync::atomic::AtomicI64>,
+    /// Connections that were refused because the limit was reached.
+    pub(crate) refused: Counter<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let metrics = Self {
+            registry: Registry::with_prefix("aimass"),
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(histogram),
+            connections: Gauge::default(),
+            refused: Counter::default(),
+        };
+        let Self { mut registry, requests, seconds, connections, refused } = metrics;
+        registry.register("http_requests", "Requests answered, by route and status", requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from the request's head to the answer's head",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        registry.register("http_connections", "Connections that are open", connections.clone());
+        registry.register("http_connections_refused", "Connections over the limit", refused.clone());
+        Self { registry, requests, seconds, connections, refused }
+    }
+
+    pub(crate) fn answered(&self, route: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&Answer { route, status }).inc();
+        self.seconds.get_or_create(&RouteOnly { route }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,48 @@
+//! Routes for those who run the node: health, metrics, public keys.
+
+use std::sync::Arc;
+
+use aimass_core::{Code, Fault};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::problem::Rejection;
+
+/// The process lives.
+pub(crate) async fn health() -> axum::Json<Value> {
+    axum::Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// The process can serve and wants to.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<axum::Json<Value>, Rejection> {
+    check_ready(&app)?;
+    Ok(axum::Json(json!({ "status": "ready" })))
+}
+
+/// Whatever keeps the node from serving, a load balancer hears 503.
+pub(crate) fn check_ready(app: &App) -> Result<(), Fault> {
+    app.ready().map_err(|fault| {
+        let cause = fault.cause().unwrap_or_default().to_owned();
+        Fault::new(Code::Unavailable, fault.detail()).caused_by(cause)
+    })
+}
+
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
+    let text = app.metrics().text().map_err(Fault::internal)?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+pub(crate) async fn jwks(State(app): State<Arc<App>>) -> axum::Json<Value> {
+    axum::Json(app.platform().auth().jwks())
+}
+
+pub(crate) async fn unknown() -> Rejection {
+    Rejection(Fault::new(Code::NotFound, "there is no such route"))
+}
+
+pub(crate) async fn wrong_method() -> Rejection {
+    Rejection(Fault::new(Code::MethodNotAllowed, "the route exists, but not with this method"))
+}

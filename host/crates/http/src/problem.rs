@@ -1,0 +1,131 @@
+//! From a fault to a response. The prefix of the path decides the form; the code decides the status.
+
+use aimass_core::{Code, Fault, Source};
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, StatusCode};
+use serde_json::json;
+
+/// A fault on its way out. Its body is written by [`finish`], which knows the path.
+pub(crate) struct Rejection(pub(crate) Fault);
+
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status(self.0.code());
+        response.extensions_mut().insert(self.0);
+        response
+    }
+}
+
+/// The HTTP status of a code.
+pub(crate) fn status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidRequest | Code::InvalidName | Code::InvalidTensor => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::InsufficientScope => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::Conflict | Code::UploadInProgress => StatusCode::CONFLICT,
+        Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::InvalidComponent
+        | Code::UnsupportedImport
+        | Code::CompileBudget
+        | Code::InvalidModel
+        | Code::UnsupportedDevice
+        | Code::UnsupportedOperation => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::PluginTrap | Code::PluginResourceLimit | Code::PluginFault => StatusCode::BAD_GATEWAY,
+        Code::PluginDeadline => StatusCode::GATEWAY_TIMEOUT,
+        Code::CallDepth => StatusCode::LOOP_DETECTED,
+        Code::Internal | Code::Integrity => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::Unavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
+
+/// Writes the body of a rejected request, logs what the caller must not see, and names the request.
+pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Response {
+    if let Some(fault) = response.extensions_mut().remove::<Fault>() {
+        log(&fault, request);
+        let (kind, body) = body(path, request, &fault, response.status());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if fault.code() == Code::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        let retry = fault.retry().or_else(|| default_retry(fault.code()));
+        if let Some(after) = retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        *response.body_mut() = Body::from(body.to_string());
+    }
+    if let Ok(id) = HeaderValue::from_str(request) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    }
+    response
+}
+
+/// What is temporary says when to come back, even where nobody knows better.
+fn default_retry(code: Code) -> Option<std::time::Duration> {
+    matches!(code, Code::RateLimited | Code::Unavailable | Code::Overloaded).then_some(std::time::Duration::from_secs(1))
+}
+
+fn body(path: &str, request: &str, fault: &Fault, status: StatusCode) -> (&'static str, serde_json::Value) {
+    let code = fault.code();
+    if path.starts_with("/v2/") || path == "/v2" {
+        return ("application/json", crate::oip::error(fault));
+    }
+    let problem = json!({
+        "type": format!("urn:aimass:problem:{code}"),
+        "title": code.title(),
+        "status": status.as_u16(),
+        "detail": fault.detail(),
+        "code": code.as_str(),
+        "request_id": request,
+    });
+    ("application/problem+json", problem)
+}
+
+fn log(fault: &Fault, request: &str) {
+    let cause = fault.cause().unwrap_or_default();
+    match fault.code().source() {
+        Source::Platform => tracing::error!(code = %fault.code(), detail = fault.detail(), cause, request, "request failed"),
+        Source::Plugin => tracing::info!(code = %fault.code(), detail = fault.detail(), cause, request, "plugin failed"),
+        Source::Caller => tracing::debug!(code = %fault.code(), detail = fault.detail(), cause, request, "request refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_class_fits_whose_fault_it_is() {
+        for &code in Code::ALL {
+            let status = status(code).as_u16();
+            match code.source() {
+                Source::Caller => assert!((400..500).contains(&status), "{code}"),
+                Source::Plugin => assert!([502, 504, 508].contains(&status), "{code}"),
+                Source::Platform => assert!([500, 503, 507].contains(&status), "{code}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_cause_stays_inside() {
+        let rejection = Rejection(Fault::internal("secret path")).into_response();
+        let response = finish("/api/v1/plugins", "r1", rejection);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert!(!format!("{:?}", response.headers()).contains("secret"));
+    }
+}

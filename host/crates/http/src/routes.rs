@@ -1,0 +1,124 @@
+//! The table of routes: method, path, who may call it, handler. The router and the authorisation tests read it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, on};
+use http::Method;
+
+use crate::app::App;
+use crate::{api, guard, operations, v2};
+use aimass_platform::Scope;
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Public,
+    /// A valid token; the use case decides by what is asked for.
+    Token,
+    /// A token of a tenant that holds this scope.
+    Tenant(Scope),
+    /// A token that holds the scope, of a tenant or the operator's.
+    TenantOrOperator(Scope),
+    /// A token that holds the scope `operator`.
+    Operator,
+}
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with parameters in braces.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+}
+
+/// Every route behind the router. `/fn/…` has an access rule of its own, the plugin's policy.
+pub fn routes() -> Vec<Route> {
+    Table::all().routes
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let table = Table::all();
+    table.router.fallback(operations::unknown).method_not_allowed_fallback(operations::wrong_method).with_state(app)
+}
+
+struct Table {
+    router: Router<Arc<App>>,
+    routes: Vec<Route>,
+}
+
+impl Table {
+    fn all() -> Self {
+        use Access::{Operator, Public, Tenant, TenantOrOperator, Token};
+        let mut t = Self { router: Router::new(), routes: vec![] };
+        let (get, put, post, delete) = (&Method::GET, &Method::PUT, &Method::POST, &Method::DELETE);
+
+        t.add(get, "/healthz", Public, operations::health);
+        t.add(get, "/readyz", Public, operations::ready);
+        t.add(get, "/metrics", Public, operations::metrics);
+        t.add(get, "/.well-known/jwks.json", Public, operations::jwks);
+
+        t.add(get, "/api/v1/tenants", Operator, api::tenants::list);
+        t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
+        t.add(get, "/api/v1/tenants/{tenant}", Operator, api::tenants::show);
+        t.add(get, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::list_for);
+        t.add(post, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::mint_for);
+        t.add(delete, "/api/v1/tenants/{tenant}/tokens/{jti}", Operator, api::tokens::revoke_for);
+
+        t.add(get, "/api/v1/tokens", TenantOrOperator(Scope::TokensRead), api::tokens::list);
+        t.add(post, "/api/v1/tokens", TenantOrOperator(Scope::TokensWrite), api::tokens::mint);
+        t.add(delete, "/api/v1/tokens/{jti}", TenantOrOperator(Scope::TokensWrite), api::tokens::revoke);
+
+        t.add(get, "/api/v1/plugins", Tenant(Scope::PluginsRead), api::plugins::list);
+        t.add(put, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::upload);
+        t.add(get, "/api/v1/plugins/{name}", Tenant(Scope::PluginsRead), api::plugins::show);
+        t.add(delete, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::delete);
+        t.add(get, "/api/v1/plugins/{name}/versions", Tenant(Scope::PluginsRead), api::plugins::versions);
+        t.add(get, "/api/v1/plugins/{name}/versions/{version}", Tenant(Scope::PluginsRead), api::plugins::version);
+        t.add(get, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsRead), api::plugins::settings);
+        t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
+        t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
+
+        t.add(get, "/api/v1/models", Tenant(Scope::ModelsRead), api::models::list);
+        t.add(put, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::upload);
+        t.add(get, "/api/v1/models/{name}", Tenant(Scope::ModelsRead), api::models::show);
+        t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
+        t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
+        t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+
+        t.add(get, "/v2", Public, v2::server);
+        t.add(get, "/v2/health/live", Public, v2::live);
+        t.add(get, "/v2/health/ready", Public, v2::server_ready);
+        // One of two scopes is needed, `plugins:invoke` or `models:invoke`: the name says which.
+        t.add(get, "/v2/models/{model}", Token, v2::metadata);
+        t.add(get, "/v2/models/{model}/ready", Token, v2::ready);
+        t.add(post, "/v2/models/{model}/infer", Token, v2::infer);
+        t.add(get, "/v2/models/{model}/versions/{version}", Token, v2::metadata);
+        t.add(get, "/v2/models/{model}/versions/{version}/ready", Token, v2::ready);
+        t.add(post, "/v2/models/{model}/versions/{version}/infer", Token, v2::infer);
+        t
+    }
+
+    fn add<H, T>(&mut self, method: &Method, path: &'static str, access: Access, handler: H)
+    where
+        H: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        // The four methods above are the ones that exist here.
+        let filter = match *method {
+            Method::PUT => MethodFilter::PUT,
+            Method::POST => MethodFilter::POST,
+            Method::DELETE => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        let guarded = on(filter, handler).layer(from_fn_with_state(guard::Rule { path, access }, guard::check));
+        self.router = std::mem::take(&mut self.router).route(path, guarded);
+        self.routes.push(Route { method: method.clone(), path, access });
+    }
+}

@@ -1,0 +1,103 @@
+//! `/v2`: the Open Inference Protocol, for models and for plugins that are called like one.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use aimass_core::event::Kind;
+use aimass_core::limits::MAX_INFER_BODY;
+use aimass_core::{Code, Fault, ObjectRef, Result, Selector};
+use aimass_platform::{CallOptions, Servable};
+use axum::Json as Answer;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::HeaderName;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::extract::{Ask, Params, whole_body};
+use crate::oip;
+use crate::problem::Rejection;
+
+pub(crate) async fn server() -> Answer<Value> {
+    Answer(oip::server_metadata(env!("CARGO_PKG_VERSION")))
+}
+
+pub(crate) async fn live() -> Answer<Value> {
+    Answer(oip::live())
+}
+
+pub(crate) async fn server_ready(State(app): State<Arc<App>>) -> Result<Answer<Value>, Rejection> {
+    crate::operations::check_ready(&app)?;
+    Ok(Answer(oip::ready(true)))
+}
+
+pub(crate) async fn metadata(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<Value>, Rejection> {
+    let servable = servable(&app, &ask, &params)?;
+    let versions = app.platform().served_versions(&ask.caller, &servable)?;
+    let platform = match servable.kind() {
+        Kind::Model => "onnx",
+        Kind::Plugin => "wasm",
+    };
+    Ok(Answer(oip::model_metadata(servable.name(), &versions, platform, servable.signature()?)))
+}
+
+pub(crate) async fn ready(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<Value>, Rejection> {
+    let servable = servable(&app, &ask, &params)?;
+    servable.signature()?;
+    app.platform().load(&ask.caller, &servable).await?;
+    Ok(Answer(oip::model_ready(servable.name(), true)))
+}
+
+pub(crate) async fn infer(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+    request: Request,
+) -> Result<Response, Rejection> {
+    // Before the body, so that nobody uploads tensors for a model that is not there.
+    let servable = servable(&app, &ask, &params)?;
+    servable.signature()?;
+    if request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Fault::new(Code::UnsupportedMediaType, "compressed requests are not supported").into());
+    }
+    let header_length = request.headers().get(oip::HEADER_LENGTH).map(text).transpose()?;
+    let body = whole_body(request, MAX_INFER_BODY).await?;
+    let mut wanted = oip::decode_request(body, header_length.as_deref())?;
+    let inputs = std::mem::take(&mut wanted.inputs);
+    let options = CallOptions { deadline: wanted.timeout };
+    let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
+    let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
+    Ok(respond(encoded))
+}
+
+/// Finds what the path names: its newest version, or the one that it gives.
+fn servable(app: &App, ask: &Ask, params: &Params) -> Result<Servable> {
+    let selector = params.version()?.map_or(Selector::Latest, Selector::Version);
+    app.platform().servable(&ask.caller, &ObjectRef { name: params.get("model")?, selector })
+}
+
+fn respond(encoded: oip::Encoded) -> Response {
+    let length = encoded.len();
+    let header_length = encoded.header_length;
+    let body = match encoded.chunks.len() {
+        1 => Body::from(encoded.into_body()),
+        // JSON and tensors go out as they are, without being joined first.
+        _ => Body::from_stream(futures_util::stream::iter(encoded.chunks.into_iter().map(Ok::<_, Infallible>))),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    let kind = if header_length.is_some() { "application/octet-stream" } else { "application/json" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(json) = header_length {
+        headers.insert(HeaderName::from_static(oip::HEADER_LENGTH), HeaderValue::from(json));
+    }
+    response
+}
+
+fn text(value: &HeaderValue) -> Result<String> {
+    let text = value.to_str().map_err(|_| Fault::invalid(format!("`{}` is not a number", oip::HEADER_LENGTH)))?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,100 @@
+//! A model at concrete shapes, optimised. tract plans symbolic dimensions poorly, so every combination gets its own.
+
+use std::sync::Arc;
+
+use aimass_core::{Signature, Tensor};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::{InferenceFact, InferenceModel};
+
+use super::{convert, reason};
+use crate::backend::{Refused, RunError};
+use crate::isolated::catch;
+
+pub(super) struct Plan {
+    plan: Arc<TypedRunnableModel>,
+}
+
+/// What to try for dimensions that the file leaves open, to see whether a model works at all: the first dimension
+/// (nearly always the batch) as 1, the others as each of these. 1 fits most; the rest are sizes of images, of windows
+/// of sound and of text.
+const SIZES: [u64; 6] = [1, 224, 640, 64, 128, 16];
+
+/// Plans the model at some shapes that fit its signature. Returns them (one an input) with the plan.
+///
+/// # Errors
+/// Why it does not work at the first shapes that were tried.
+pub(super) fn first(
+    graph: &InferenceModel,
+    signature: &Signature,
+    max_tensor: u64,
+) -> Result<(Vec<Vec<u64>>, Plan), Refused> {
+    let open = signature.inputs.iter().any(|p| p.shape.iter().any(|&d| d < 0));
+    let mut first_reason = None;
+    for &size in if open { &SIZES[..] } else { &SIZES[..1] } {
+        let pick = |(axis, &dim): (usize, &i64)| u64::try_from(dim).unwrap_or(if axis == 0 { 1 } else { size });
+        let shapes: Vec<Vec<u64>> =
+            signature.inputs.iter().map(|p| p.shape.iter().enumerate().map(pick).collect()).collect();
+        let built = catch(|| build(graph, signature, &shapes, max_tensor))
+            .unwrap_or_else(|panic| Err(format!("planning panicked: {panic}")));
+        match built {
+            Ok(plan) => return Ok((shapes, plan)),
+            Err(reason) => first_reason.get_or_insert(reason),
+        };
+    }
+    let reason = first_reason.unwrap_or_default();
+    Err(Refused::new(format!("the CPU engine cannot run it: {reason}")))
+}
+
+/// Where plans are found: the ranks are fixed by the signature, so the dimensions in order are enough.
+pub(super) fn key(shapes: &[Vec<u64>]) -> Vec<u64> {
+    shapes.concat()
+}
+
+/// Plans the model at these input shapes.
+///
+/// # Errors
+/// tract's reason, or that a tensor inside would be larger than `max_tensor`.
+pub(super) fn build(
+    graph: &InferenceModel,
+    signature: &Signature,
+    shapes: &[Vec<u64>],
+    max_tensor: u64,
+) -> Result<Plan, String> {
+    let mut graph = graph.clone();
+    for (position, (port, shape)) in signature.inputs.iter().zip(shapes).enumerate() {
+        let datum_type = convert::datum_type(port.element_type).ok_or("an input's element type")?;
+        let dims: TVec<usize> = shape.iter().map(|&d| d as usize).collect();
+        graph.set_input_fact(position, InferenceFact::dt_shape(datum_type, dims)).map_err(|e| reason(&e))?;
+    }
+    let typed = graph.into_typed().map_err(|e| reason(&e))?;
+    for node in typed.nodes() {
+        for output in &node.outputs {
+            let Some(dims) = output.fact.shape.as_concrete() else { continue };
+            let count = dims.iter().fold(1u64, |count, &d| count.saturating_mul(d as u64));
+            if count.saturating_mul(output.fact.datum_type.size_of() as u64) > max_tensor {
+                return Err(format!("`{}` would make a tensor larger than {} MiB", node.name, max_tensor >> 20));
+            }
+        }
+    }
+    let plan = typed.into_optimized().and_then(IntoRunnable::into_runnable).map_err(|e| reason(&e))?;
+    Ok(Plan { plan })
+}
+
+impl Plan {
+    pub(super) fn run(&self, inputs: Vec<Tensor>, signature: &Signature) -> Result<Vec<Tensor>, RunError> {
+        let inputs = inputs.iter().map(convert::into_tract).collect::<Result<TVec<_>, _>>().map_err(RunError::Inputs)?;
+        let outputs = self.plan.run(inputs).map_err(|e| RunError::Inputs(reason(&e)))?;
+        (outputs.iter().zip(&signature.outputs))
+            .map(|(value, port)| convert::from_tract(value, &port.name, port.element_type))
+            .collect::<Result<_, _>>()
+            .map_err(RunError::Failed)
+    }
+
+    /// The shape of an output that the file does not tell: what this plan makes, open where the inputs are.
+    pub(super) fn output_shape(&self, position: usize, signature: &Signature) -> Vec<i64> {
+        let open = signature.inputs.iter().any(|p| p.shape.iter().any(|&d| d < 0));
+        let dims = self.plan.model().output_fact(position).map(|fact| fact.shape.to_tvec()).unwrap_or_default();
+        let fixed = |d: &TDim| d.to_i64().ok().filter(|_| !open).unwrap_or(-1);
+        dims.iter().map(fixed).collect()
+    }
+}

@@ -1,0 +1,143 @@
+//! The GPU engine: wonnx over Vulkan, which is fast for some models and wrong for others.
+//!
+//! A model gets here through four gates, and the first that stays shut is the reason it runs on the CPU instead:
+//! 1. a device that may be used ([`Gpu`]);
+//! 2. the whitelist: operators, types and sizes that wonnx is known to compute rightly;
+//! 3. the canary: the same random inputs through both engines, at load;
+//! 4. the race: on real hardware, it must be faster than the CPU.
+//!
+//! What a rewriting pass would do (fix shapes, fold constants, replace what wonnx lacks) belongs between the reading
+//! and the whitelist, in [`prepare`].
+
+mod canary;
+mod prepare;
+mod session;
+mod whitelist;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::backend::{Backend, LoadOptions, Loaded, Refused};
+use crate::cpu::TractModel;
+use crate::isolated;
+use crate::loaded::Placement;
+use crate::onnx::Onnx;
+
+/// The engine's name.
+pub(crate) const NAME: &str = "wonnx";
+
+/// A driver that does not answer within this is no device.
+const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// The node's GPU, looked for once and when it is first needed.
+#[derive(Clone, Default)]
+pub(crate) struct Gpu(Arc<OnceLock<Result<Adapter, String>>>);
+
+/// The Vulkan device that wonnx would take.
+#[derive(Clone, Debug)]
+pub(crate) struct Adapter {
+    pub(crate) name: String,
+    /// It computes on the CPU (llvmpipe).
+    pub(crate) software: bool,
+}
+
+impl Gpu {
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn device(&self) -> Result<&Adapter, &str> {
+        let probed = self.0.get_or_init(|| {
+            isolated::run("gpu-probe", PROBE_LIMIT, probe)
+                .unwrap_or_else(|lost| Err(format!("the Vulkan driver failed: {lost}")))
+        });
+        probed.as_ref().map_err(String::as_str)
+    }
+}
+
+/// Asks for a device just as wonnx does, which panics where this returns.
+fn probe() -> Result<Adapter, String> {
+    let backends = wgpu::util::backend_bits_from_env().unwrap_or(wgpu::Backends::PRIMARY);
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..Default::default() });
+    let runtime = blocking()?;
+    let adapter = wgpu::util::initialize_adapter_from_env_or_default(&instance, backends, None);
+    let adapter = runtime.block_on(adapter).ok_or("there is no Vulkan device")?;
+    let info = adapter.get_info();
+    let device = adapter.request_device(&wgpu::DeviceDescriptor::default(), None);
+    runtime.block_on(device).map_err(|e| format!("{} cannot be used: {e}", info.name))?;
+    Ok(Adapter { software: info.device_type == wgpu::DeviceType::Cpu, name: info.name })
+}
+
+/// wonnx's functions are async without ever waiting for anything, so the smallest executor will do.
+fn blocking() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread().build().map_err(|e| format!("no executor: {e}"))
+}
+
+/// wonnx, as a [`Backend`]: reading, whitelist and session, without the canary and the race.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wonnx;
+
+impl Backend for Wonnx {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Loaded>, Refused> {
+        let onnx = Onnx::read(model, options.max_tensor)?;
+        let prepared = isolated::catch(|| prepare::prepare(onnx))
+            .map_err(|panic| Refused::new(format!("its shapes cannot be inferred: {panic}")))??;
+        whitelist::check(&prepared)?;
+        Ok(Box::new(session::open(prepared, options)?))
+    }
+}
+
+/// A model that made it to the GPU.
+pub(crate) struct Placed {
+    pub(crate) model: Box<dyn Loaded>,
+    pub(crate) placement: Placement,
+}
+
+/// Takes a model through the gates.
+///
+/// # Errors
+/// The placement on the CPU, with the reason.
+pub(crate) fn place(
+    gpu: &Gpu,
+    model: &[u8],
+    software_too: bool,
+    options: &LoadOptions,
+    mut cpu: TractModel,
+) -> Result<Placed, Placement> {
+    let adapter = gpu.device().map_err(Placement::cpu)?;
+    if adapter.software && !software_too {
+        return Err(Placement::cpu(format!("the only Vulkan device is a software one, {}", adapter.name)));
+    }
+    let mut model = Wonnx.load(model, options).map_err(|refused| Placement::cpu(refused.0))?;
+    let verdict = canary::compare(model.as_mut(), &mut cpu).map_err(|error| Placement::cpu(error.to_string()))?;
+    let mut placement = Placement {
+        backend: NAME,
+        device: adapter.name.clone(),
+        reason: None,
+        canary: Some(verdict.error),
+        race: Some(verdict.race),
+    };
+    let reason = if verdict.error > canary::TOLERANCE {
+        Some(format!(
+            "the canary: the GPU's answers differ from the CPU's by a relative {:.1e}, and {:.0e} is allowed",
+            verdict.error,
+            canary::TOLERANCE
+        ))
+    } else if !adapter.software && verdict.race.gpu_ms >= verdict.race.cpu_ms {
+        Some(format!(
+            "the CPU is faster: {:.3} ms, and {:.3} ms on {}",
+            verdict.race.cpu_ms, verdict.race.gpu_ms, adapter.name
+        ))
+    } else {
+        None
+    };
+    match reason {
+        Some(reason) => {
+            (placement.backend, placement.device, placement.reason) = ("tract", "CPU".into(), Some(reason));
+            Err(placement)
+        }
+        None => Ok(Placed { model, placement }),
+    }
+}

@@ -1,0 +1,185 @@
+//! Calls: inference on models and plugins alike, and HTTP functions. The hot path: memory only.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aimass_core::event::Kind;
+use aimass_core::seam::Model as _;
+use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Tenant, Tensor};
+use aimass_sandbox::{Body, Call, Plugin};
+
+use crate::directory::Resolved;
+use crate::{Caller, Platform, Scope};
+
+/// What a caller may say about a call.
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    /// Less time than the platform would give.
+    pub deadline: Option<Duration>,
+}
+
+/// A version that can be called like a model: a model, or a plugin that exports `model`.
+#[derive(Clone)]
+pub struct Servable(Arc<Resolved>);
+
+impl Servable {
+    /// Plugin or model.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.0.name.as_str()
+    }
+
+    /// Its number.
+    pub fn version(&self) -> u64 {
+        self.0.version
+    }
+
+    /// What it takes and gives.
+    ///
+    /// # Errors
+    /// `unsupported_operation` for a plugin that is only an HTTP function.
+    pub fn signature(&self) -> Result<&Signature> {
+        self.0.signature()
+    }
+}
+
+impl Platform {
+    /// Finds what the Open Inference Protocol calls a model.
+    ///
+    /// # Errors
+    /// `not_found`; `insufficient_scope` if the token may call neither plugins nor models, or not this kind.
+    pub fn servable(&self, by: &Caller, reference: &ObjectRef) -> Result<Servable> {
+        if by.require(Scope::PluginsInvoke).is_err() {
+            by.require(Scope::ModelsInvoke)?;
+        }
+        let resolved = self.directory.resolve(by.tenant()?, reference)?;
+        by.require(match resolved.kind {
+            Kind::Plugin => Scope::PluginsInvoke,
+            Kind::Model => Scope::ModelsInvoke,
+        })?;
+        Ok(Servable(resolved))
+    }
+
+    /// Makes sure that it can serve: loads what is not in memory.
+    ///
+    /// # Errors
+    /// What loading says.
+    pub async fn load(&self, by: &Caller, servable: &Servable) -> Result<()> {
+        let tenant = by.tenant()?;
+        match servable.kind() {
+            Kind::Plugin => self.loaded_plugin(tenant, &servable.0).await.map(drop),
+            Kind::Model => self.models.load_resolved(tenant, &servable.0).await.map(drop),
+        }
+    }
+
+    /// The numbers of the versions that can be asked for, in order.
+    ///
+    /// # Errors
+    /// What reading the store says.
+    pub fn served_versions(&self, by: &Caller, servable: &Servable) -> Result<Vec<u64>> {
+        let rows = self.store.state().versions(by.tenant()?, &servable.0.name, None, usize::MAX)?;
+        Ok(rows.into_iter().map(|row| row.version).collect())
+    }
+
+    /// Runs inference.
+    ///
+    /// # Errors
+    /// `invalid_tensor` for inputs that do not fit the signature; what the model or the plugin says.
+    pub async fn infer(
+        &self,
+        by: &Caller,
+        servable: &Servable,
+        inputs: Vec<Tensor>,
+        options: CallOptions,
+        request: &str,
+    ) -> Result<Vec<Tensor>> {
+        let tenant = by.tenant()?;
+        servable.signature()?.check_inputs(&inputs)?;
+        match servable.kind() {
+            Kind::Plugin => {
+                let plugin = self.loaded_plugin(tenant, &servable.0).await?;
+                let call = self.call(tenant, &servable.0, &options, request);
+                self.sandbox.infer(&plugin, call, inputs).await
+            }
+            Kind::Model => {
+                let deadline = Instant::now() + self.deadline(&options);
+                let model = self.models.load_resolved(tenant, &servable.0).await?;
+                model.infer(inputs, deadline).await
+            }
+        }
+    }
+
+    /// Calls an HTTP function.
+    ///
+    /// Without a caller only a public plugin answers; somebody else's plugin and one that does not exist look alike.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `insufficient_scope`, `not_found`, `unsupported_operation`, or what the plugin does.
+    pub async fn function<B>(
+        &self,
+        by: Option<&Caller>,
+        tenant: &aimass_core::Name,
+        reference: &ObjectRef,
+        request: http::Request<B>,
+        request_id: &str,
+    ) -> Result<http::Response<Body>>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (tenant, resolved) = self.function_access(by, tenant, reference)?;
+        if resolved.kind != Kind::Plugin || !resolved.http {
+            let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
+            return Err(Fault::new(Code::UnsupportedOperation, detail));
+        }
+        let plugin = self.loaded_plugin(&tenant, &resolved).await?;
+        let call = self.call(&tenant, &resolved, &CallOptions::default(), request_id);
+        self.sandbox.http(&plugin, call, request).await
+    }
+
+    fn function_access(
+        &self,
+        by: Option<&Caller>,
+        named: &aimass_core::Name,
+        reference: &ObjectRef,
+    ) -> Result<(Tenant, Arc<Resolved>)> {
+        if let Some(tenant) = by.and_then(|caller| caller.tenant().ok()).filter(|tenant| tenant.name() == named) {
+            let resolved = self.directory.resolve(tenant, reference)?;
+            if !resolved.public {
+                by.map_or(Ok(()), |caller| caller.require(Scope::PluginsInvoke))?;
+            }
+            return Ok((tenant.clone(), resolved));
+        }
+        let tenant = self.auth.public(named);
+        match self.directory.resolve(&tenant, reference) {
+            Ok(resolved) if resolved.public => Ok((tenant, resolved)),
+            _ if by.is_none() => Err(Fault::new(Code::Unauthenticated, "a valid token is required")),
+            _ => Err(Fault::not_found()),
+        }
+    }
+
+    async fn loaded_plugin(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<Plugin>> {
+        self.sandbox.load(resolved.digest, self.store.blobs().read(tenant, &resolved.digest)).await
+    }
+
+    fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &str) -> Call {
+        let mut limits = self.limits.clone();
+        limits.deadline = self.deadline(options);
+        Call {
+            tenant: tenant.clone(),
+            plugin: resolved.name.clone(),
+            version: resolved.version,
+            settings: resolved.settings.clone(),
+            limits,
+            request_id: request.into(),
+        }
+    }
+
+    fn deadline(&self, options: &CallOptions) -> Duration {
+        options.deadline.map_or(self.limits.deadline, |asked| asked.min(self.limits.deadline))
+    }
+}

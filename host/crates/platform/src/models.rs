@@ -1,0 +1,144 @@
+//! Models: list, show, delete, and which of them are in memory.
+
+use std::sync::Arc;
+
+use aimass_core::event::{Device, Inspection, Kind};
+use aimass_core::{Digest, Name, Result, Tenant};
+use aimass_inference::{Engines, Loaded, Placement};
+use aimass_store::Blobs;
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde::Serialize;
+
+use crate::directory::Resolved;
+use crate::objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+use crate::{Asked, Platform, Scope};
+
+/// A model with its newest version, and where that runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelDocument {
+    /// The model itself.
+    #[serde(flatten)]
+    pub object: ObjectDocument,
+    /// Backend and device, and why not another one.
+    pub placement: Arc<Placement>,
+}
+
+impl Platform {
+    /// Lists the tenant's models by name.
+    ///
+    /// # Errors
+    /// `insufficient_scope`.
+    pub fn models(&self, asked: Asked<'_>, after: Option<&Name>, limit: Option<usize>) -> Result<Page<ObjectSummary>> {
+        self.list_objects(asked.tenant(Scope::ModelsRead)?, Kind::Model, after, limit)
+    }
+
+    /// Shows a model with its newest version, loading it if it is not in memory.
+    ///
+    /// # Errors
+    /// `not_found`, or what loading says.
+    pub async fn model(&self, asked: Asked<'_>, name: &Name) -> Result<ModelDocument> {
+        let tenant = asked.tenant(Scope::ModelsRead)?;
+        let object = self.show_object(tenant, Kind::Model, name)?;
+        let latest = &object.latest;
+        let loaded = self.models.load(tenant, latest.digest, latest.inspection.device).await?;
+        Ok(ModelDocument { placement: loaded.placement(), object })
+    }
+
+    /// Lists a model's versions by number.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn model_versions(
+        &self,
+        asked: Asked<'_>,
+        name: &Name,
+        after: Option<u64>,
+        limit: Option<usize>,
+    ) -> Result<Page<VersionDocument>> {
+        self.list_versions(asked.tenant(Scope::ModelsRead)?, Kind::Model, name, after, limit)
+    }
+
+    /// Shows one version of a model.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn model_version(&self, asked: Asked<'_>, name: &Name, version: u64) -> Result<VersionDocument> {
+        self.show_version(asked.tenant(Scope::ModelsRead)?, Kind::Model, name, version)
+    }
+
+    /// Deletes a model with all its versions. Calls under way finish.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn delete_model(&self, asked: Asked<'_>, name: &Name) -> Result<()> {
+        self.delete_object(asked, Scope::ModelsWrite, Kind::Model, name).await
+    }
+}
+
+/// The models in memory. The least recently used leave when the budget is used up, and come back on demand.
+pub(crate) struct Residency {
+    engines: Arc<Engines>,
+    blobs: Blobs,
+    loaded: Cache<Key, Arc<Loaded>, ByMemory>,
+}
+
+/// Per tenant, although two tenants' equal bytes could share a plan: what one loads must not tell another anything.
+type Key = (Tenant, Digest, Device);
+
+impl Residency {
+    pub(crate) fn new(engines: Arc<Engines>, blobs: Blobs, budget: u64) -> Self {
+        // The estimate only sizes the cache's table: a small model is a few MiB.
+        let expected = usize::try_from(budget / (4 << 20)).unwrap_or(usize::MAX).clamp(16, 4096);
+        Self { engines, blobs, loaded: Cache::with_weighter(expected, budget, ByMemory) }
+    }
+
+    /// What an upload must know: that it loads, its signature, and that the device asked for serves it.
+    pub(crate) async fn inspect(&self, onnx: Bytes, device: Device) -> Result<Inspection> {
+        let engines = self.engines.clone();
+        let parse = onnx.clone();
+        let signature = tokio::task::spawn_blocking(move || engines.inspect(&parse)).await.map_err(aimass_core::Fault::internal)??;
+        if device == Device::Gpu {
+            self.engines.load(onnx, wanted(device)).await?;
+        }
+        Ok(Inspection { worlds: vec![], imports: vec![], exports: vec![], signature: Some(signature), device })
+    }
+
+    /// The model, from memory or from its blob; concurrent loads of one model are one load.
+    pub(crate) async fn load(&self, tenant: &Tenant, digest: Digest, device: Device) -> Result<Arc<Loaded>> {
+        let key = (tenant.clone(), digest, device);
+        self.loaded
+            .get_or_insert_async(&key, async {
+                let onnx = self.blobs.read(tenant, &digest).await?;
+                self.engines.load(onnx, wanted(device)).await
+            })
+            .await
+    }
+
+    pub(crate) async fn load_resolved(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<Loaded>> {
+        self.load(tenant, resolved.digest, resolved.device).await
+    }
+
+    /// A model that is nobody's version: a guest brought its bytes.
+    pub(crate) async fn load_bytes(&self, onnx: Bytes) -> Result<Arc<Loaded>> {
+        self.engines.load(onnx, wanted(Device::Auto)).await
+    }
+}
+
+fn wanted(device: Device) -> aimass_inference::Device {
+    match device {
+        Device::Auto => aimass_inference::Device::Auto,
+        Device::Cpu => aimass_inference::Device::Cpu,
+        Device::Gpu => aimass_inference::Device::Gpu,
+    }
+}
+
+#[derive(Clone)]
+struct ByMemory;
+
+impl Weighter<Key, Arc<Loaded>> for ByMemory {
+    fn weight(&self, _: &Key, loaded: &Arc<Loaded>) -> u64 {
+        loaded.memory().max(1)
+    }
+}

@@ -1,0 +1,104 @@
+//! Plugins: list, show, delete, settings, public access. Uploads are in `uploads`, calls in `calls`.
+
+use aimass_core::event::{Event, Kind, Settings};
+use aimass_core::{Code, Fault, Name, Result};
+
+use crate::objects::{ObjectDocument, ObjectSummary, Page, VersionDocument, live};
+use crate::{Asked, Platform, Scope};
+
+/// Bytes of all keys and values of a plugin's settings together.
+const MAX_SETTINGS: usize = 256 << 10;
+
+impl Platform {
+    /// Lists the tenant's plugins by name.
+    ///
+    /// # Errors
+    /// `insufficient_scope`.
+    pub fn plugins(&self, asked: Asked<'_>, after: Option<&Name>, limit: Option<usize>) -> Result<Page<ObjectSummary>> {
+        self.list_objects(asked.tenant(Scope::PluginsRead)?, Kind::Plugin, after, limit)
+    }
+
+    /// Shows a plugin with its newest version.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn plugin(&self, asked: Asked<'_>, name: &Name) -> Result<ObjectDocument> {
+        self.show_object(asked.tenant(Scope::PluginsRead)?, Kind::Plugin, name)
+    }
+
+    /// Lists a plugin's versions by number.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn plugin_versions(
+        &self,
+        asked: Asked<'_>,
+        name: &Name,
+        after: Option<u64>,
+        limit: Option<usize>,
+    ) -> Result<Page<VersionDocument>> {
+        self.list_versions(asked.tenant(Scope::PluginsRead)?, Kind::Plugin, name, after, limit)
+    }
+
+    /// Shows one version of a plugin.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn plugin_version(&self, asked: Asked<'_>, name: &Name, version: u64) -> Result<VersionDocument> {
+        self.show_version(asked.tenant(Scope::PluginsRead)?, Kind::Plugin, name, version)
+    }
+
+    /// Deletes a plugin with all its versions. Calls under way finish.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn delete_plugin(&self, asked: Asked<'_>, name: &Name) -> Result<()> {
+        self.delete_object(asked, Scope::PluginsWrite, Kind::Plugin, name).await
+    }
+
+    /// A plugin's settings.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn settings(&self, asked: Asked<'_>, name: &Name) -> Result<Settings> {
+        let tenant = asked.tenant(Scope::PluginsRead)?;
+        self.object_row(tenant, Kind::Plugin, name)?;
+        self.store.state().settings(tenant, name)
+    }
+
+    /// Replaces a plugin's settings; the next call sees them.
+    ///
+    /// # Errors
+    /// `not_found`; `payload_too_large` above 256 KiB.
+    pub async fn replace_settings(&self, asked: Asked<'_>, name: &Name, settings: Settings) -> Result<()> {
+        let size: usize = settings.iter().map(|(k, v)| k.len() + v.len()).sum();
+        if size > MAX_SETTINGS {
+            return Err(Fault::new(Code::PayloadTooLarge, format!("settings are at most {MAX_SETTINGS} bytes")));
+        }
+        let plugin = name.clone();
+        self.change_plugin(asked, name, |tenant| Event::SettingsReplaced { tenant, name: plugin, settings }).await
+    }
+
+    /// Lets anybody call the plugin at `/fn` without a token, or no longer.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn set_public(&self, asked: Asked<'_>, name: &Name, public: bool) -> Result<()> {
+        let plugin = name.clone();
+        self.change_plugin(asked, name, |tenant| Event::PublicAccessSet { tenant, name: plugin, public }).await
+    }
+
+    async fn change_plugin(&self, asked: Asked<'_>, name: &Name, event: impl FnOnce(Name) -> Event) -> Result<()> {
+        let tenant = asked.tenant(Scope::PluginsWrite)?;
+        let event = event(tenant.name().clone());
+        let (owner, wanted) = (tenant.clone(), name.clone());
+        self.store
+            .write(asked.actor(), move |state| {
+                state.object(&owner, &wanted)?.filter(|row| live(row, Kind::Plugin)).ok_or_else(Fault::not_found)?;
+                Ok((Some(event), ()))
+            })
+            .await?;
+        self.directory.forget(tenant, name);
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! `aimass new`, `aimass build` and `aimass push`: a plugin from nothing to a version.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aimass_toolchain::{BuildOptions, Built, Progress, Template};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::client::Client;
+use super::objects::report_upload;
+use super::{Failure, Outcome, output};
+
+/// What a new project starts from.
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    /// A plugin that is called like a model
+    Model,
+    /// An HTTP function
+    Http,
+}
+
+/// Create a plugin's project from a template.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  aimass new my-model
+  aimass new my-function --template http")]
+pub(super) struct New {
+    /// The folder to make; its name is the plugin's
+    folder: PathBuf,
+    /// What to start from
+    #[arg(long, default_value = "model")]
+    template: Kind,
+}
+
+impl New {
+    pub(super) fn run(self, json: bool) -> Outcome {
+        let name = project_name(&self.folder)?;
+        let template = match self.template {
+            Kind::Model => Template::Model,
+            Kind::Http => Template::Http,
+        };
+        aimass_toolchain::new_project(&self.folder, &name, template).map_err(|e| Failure::new(e.to_string()))?;
+        if json {
+            output::json(&json!({ "name": name, "folder": self.folder }));
+        } else {
+            let folder = self.folder.display();
+            println!("made {folder}; next: edit {folder}/src/lib.rs, then aimass build {folder}");
+        }
+        Ok(())
+    }
+}
+
+/// Build a plugin's project to a WebAssembly component.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  aimass build
+  aimass build plugins/file-type --json")]
+pub(super) struct Build {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    project: PathBuf,
+}
+
+impl Build {
+    pub(super) fn run(self, json: bool) -> Outcome {
+        let built = build(&self.project)?;
+        let size = std::fs::metadata(&built.component)?.len();
+        if json {
+            output::json(&json!({
+                "component": built.component,
+                "size": size,
+                "seconds": built.elapsed.as_secs_f64(),
+                "toolchain": built.rung.to_string(),
+            }));
+        } else {
+            let (took, path) = (built.elapsed.as_secs_f64(), built.component.display());
+            println!("{path}: {} in {took:.1} s", indicatif::BinaryBytes(size));
+        }
+        Ok(())
+    }
+}
+
+/// Builds a project and shows how far it is.
+pub(super) fn build(project: &Path) -> Outcome<Built> {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let built = aimass_toolchain::build(project, BuildOptions::default(), &mut |progress: Progress| {
+        bar.set_message(output::printable(&progress.to_string()));
+    });
+    bar.finish_and_clear();
+    built.map_err(|e| Failure::new(e.to_string()))
+}
+
+/// Upload a plugin: a project (built first) or a component.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  aimass push
+  aimass push plugins/file-type
+  aimass push ./hello.wasm --name hello")]
+pub(super) struct Push {
+    /// The project's folder, or a component (.wasm)
+    #[arg(default_value = ".")]
+    what: PathBuf,
+    /// The plugin's name [default: the folder's or the file's]
+    #[arg(long)]
+    name: Option<String>,
+}
+
+impl Push {
+    pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
+        let name = match self.name {
+            Some(name) => name,
+            None => project_name(&self.what)?,
+        };
+        let component = if self.what.is_dir() { build(&self.what)?.component } else { self.what };
+        let uploaded = client.upload(&format!("/api/v1/plugins/{name}"), &component).await?;
+        report_upload(&uploaded, json);
+        Ok(())
+    }
+}
+
+/// The last part of a path without an extension, as a plugin's name.
+fn project_name(path: &Path) -> Outcome<String> {
+    let full = std::path::absolute(path)?;
+    // `.` and `..` say nothing; what they stand for does.
+    let full = if full.exists() { full.canonicalize()? } else { full };
+    let stem = full.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().replace('_', "-");
+    stem.parse::<aimass_core::Name>().map_err(|fault| Failure::new(format!("`{stem}`: {}", fault.detail())))?;
+    Ok(stem)
+}

@@ -1,0 +1,154 @@
+//! The command line: one file a command.
+
+mod client;
+mod demo;
+mod doctor;
+mod guest;
+mod invoke;
+mod objects;
+mod output;
+mod serve;
+mod tenants;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use client::Connection;
+
+/// Why a command ended without doing what it was asked for. Printed on standard error; exit status 1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The server said no: its problem's title and detail.
+    #[error("{title}: {detail}")]
+    Refused {
+        /// The problem's title.
+        title: String,
+        /// What it says about this request.
+        detail: String,
+    },
+    /// Anything else, as a sentence that says what to do.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self::Other(text.into())
+    }
+}
+
+impl From<aimass_core::Fault> for Failure {
+    fn from(fault: aimass_core::Fault) -> Self {
+        let detail = match fault.cause() {
+            Some(cause) => format!("{} ({cause})", fault.detail()),
+            None => fault.detail().to_owned(),
+        };
+        Self::Refused { title: fault.code().title().to_owned(), detail }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Self {
+        Self::Other(e.to_string())
+    }
+}
+
+/// What a command returns.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Run other people's model code, safely and fast.
+#[derive(Parser)]
+#[command(name = "aimass", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  aimass demo                                   the whole tour on a free port
+  aimass serve --data ./data                    a node that keeps its data in ./data
+  aimass new my-model && aimass build my-model  a plugin from a template, built to WebAssembly
+  aimass push my-model && aimass invoke my-model x=[1,2,3]";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a node
+    Serve(serve::Serve),
+    /// Show the whole tour: build, upload, call, refuse
+    Demo(demo::Demo),
+    /// Create a plugin's project from a template
+    New(guest::New),
+    /// Build a plugin's project to a WebAssembly component
+    Build(guest::Build),
+    /// Upload a plugin: a project (built first) or a component
+    Push(guest::Push),
+    /// Call a plugin or a model
+    Invoke(invoke::Invoke),
+    /// List, show, delete and configure plugins
+    #[command(subcommand)]
+    Plugins(objects::Plugins),
+    /// Upload, list, show and delete models
+    #[command(subcommand)]
+    Models(objects::Models),
+    /// Create and list tenants (the operator)
+    #[command(subcommand)]
+    Tenants(tenants::Tenants),
+    /// Create, list and revoke tokens
+    #[command(subcommand)]
+    Tokens(tenants::Tokens),
+    /// Say which devices, engines and toolchains were found, and what to do about what is missing
+    Doctor(doctor::Doctor),
+}
+
+/// Parses the arguments, runs the command, and turns its outcome into an exit status.
+pub(crate) fn run() -> ExitCode {
+    let Cli { json, connection, command } = Cli::parse();
+    log_to_stderr(matches!(command, Command::Serve(_)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&Failure::new(format!("no runtime: {e}"))),
+    };
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Serve(c) => c.run(json).await,
+            Command::Demo(c) => c.run().await,
+            Command::New(c) => c.run(json),
+            Command::Build(c) => c.run(json).map(drop),
+            Command::Push(c) => c.run(&connection.open()?, json).await,
+            Command::Invoke(c) => c.run(&connection.open()?, json).await,
+            Command::Plugins(c) => c.run(&connection.open()?, json).await,
+            Command::Models(c) => c.run(&connection.open()?, json).await,
+            Command::Tenants(c) => c.run(&connection.open()?, json).await,
+            Command::Tokens(c) => c.run(&connection.open()?, json).await,
+            Command::Doctor(c) => c.run(json),
+        }
+    });
+    // Threads that run a model or a guest are not waited for: what must be kept is on disk already.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failed(&failure),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    eprintln!("error: {failure}");
+    ExitCode::FAILURE
+}
+
+/// Logs go to standard error: a node tells what it does, a command only what goes wrong. `AIMASS_LOG` says otherwise.
+fn log_to_stderr(node: bool) {
+    let default = if node { "info" } else { "error" };
+    let filter = EnvFilter::try_from_env("AIMASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // People read a terminal; machines read what is not one.
+    if terminal { layer.init() } else { layer.json().init() }
+}

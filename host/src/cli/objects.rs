@@ -1,0 +1,258 @@
+//! `aimass plugins` and `aimass models`.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::tenants::list;
+use super::{Failure, Outcome, output};
+
+/// List, show, delete and configure plugins.
+#[derive(Subcommand)]
+#[command(after_help = "Examples:
+  aimass plugins list
+  aimass plugins config file-type model=magika config=@config.min.json
+  aimass plugins access hello-http public")]
+pub(super) enum Plugins {
+    /// List the plugins
+    List,
+    /// Show a plugin with its newest version
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// List a plugin's versions
+    Versions {
+        /// Its name
+        name: String,
+    },
+    /// Delete a plugin with all its versions
+    Delete {
+        /// Its name
+        name: String,
+    },
+    /// Show a plugin's settings, or set some of them
+    Config {
+        /// Its name
+        name: String,
+        /// `key=value`, `key=@file`, or `key=` to remove one
+        settings: Vec<String>,
+    },
+    /// Say who may call a plugin under /fn
+    Access {
+        /// Its name
+        name: String,
+        /// Anybody, or who has a token
+        access: Access,
+    },
+}
+
+/// Who may call a plugin under `/fn`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Access {
+    /// Anybody
+    Public,
+    /// Who has a token of this tenant
+    Token,
+}
+
+impl Plugins {
+    pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
+        match self {
+            Self::List => list_objects(client, "plugins", json).await,
+            Self::Show { name } => show(client, "plugins", &name, json).await,
+            Self::Versions { name } => list_versions(client, "plugins", &name, json).await,
+            Self::Delete { name } => delete(client, "plugins", &name, json).await,
+            Self::Config { name, settings } => config(client, &name, settings, json).await,
+            Self::Access { name, access } => {
+                let body = json!({ "public": access == Access::Public });
+                let now = client.json(Method::PUT, &format!("/api/v1/plugins/{name}/access"), Some(&body)).await?;
+                if json {
+                    output::json(&now);
+                } else if access == Access::Public {
+                    println!("anybody can call {name} under {}/fn/{}/{name}/", client.url(), client.tenant()?);
+                } else {
+                    println!("{name} asks for a token");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn config(client: &Client, name: &str, changes: Vec<String>, json: bool) -> Outcome {
+    let path = format!("/api/v1/plugins/{name}/config");
+    let mut settings: Map<String, Value> = match client.json(Method::GET, &path, None).await? {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    for change in &changes {
+        let (key, value) =
+            change.split_once('=').ok_or_else(|| Failure::new(format!("`{change}` is not key=value")))?;
+        match value.strip_prefix('@') {
+            _ if value.is_empty() => drop(settings.remove(key)),
+            Some(file) => {
+                let text = std::fs::read_to_string(file).map_err(|e| Failure::new(format!("{file}: {e}")))?;
+                settings.insert(key.to_owned(), text.into());
+            }
+            None => drop(settings.insert(key.to_owned(), value.into())),
+        }
+    }
+    let settings = Value::Object(settings);
+    if !changes.is_empty() {
+        client.json(Method::PUT, &path, Some(&settings)).await?;
+    }
+    if json {
+        output::json(&settings);
+        return Ok(());
+    }
+    let rows = settings.as_object().into_iter().flatten().map(|(key, value)| {
+        // A setting may be a whole file; its beginning is enough to know it by.
+        let text = output::cell(value);
+        let short: String = text.chars().take(60).collect();
+        vec![key.clone(), if short.len() < text.len() { format!("{short}…") } else { short }]
+    });
+    println!("{}", output::table(&["KEY", "VALUE"], rows));
+    Ok(())
+}
+
+/// Upload, list, show and delete models.
+#[derive(Subcommand)]
+#[command(after_help = "Examples:
+  aimass models push magika ./model.onnx
+  aimass models push detector ./yolo.onnx --device gpu
+  aimass models show magika")]
+pub(super) enum Models {
+    /// Upload a model; it is served at once
+    Push {
+        /// Its name
+        name: String,
+        /// The ONNX file
+        file: PathBuf,
+        /// Where it must run
+        #[arg(long, default_value = "auto")]
+        device: Device,
+    },
+    /// List the models
+    List,
+    /// Show a model with its newest version, and where it runs
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// List a model's versions
+    Versions {
+        /// Its name
+        name: String,
+    },
+    /// Delete a model with all its versions
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Where a model must run.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Device {
+    /// On a GPU if one serves it right and faster, else on the CPU
+    Auto,
+    /// On the CPU
+    Cpu,
+    /// On a GPU, or not at all
+    Gpu,
+}
+
+impl Models {
+    pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
+        match self {
+            Self::Push { name, file, device } => {
+                let device = match device {
+                    Device::Auto => "auto",
+                    Device::Cpu => "cpu",
+                    Device::Gpu => "gpu",
+                };
+                let uploaded = client.upload(&format!("/api/v1/models/{name}?device={device}"), &file).await?;
+                report_upload(&uploaded, json);
+                Ok(())
+            }
+            Self::List => list_objects(client, "models", json).await,
+            Self::Show { name } => show(client, "models", &name, json).await,
+            Self::Versions { name } => list_versions(client, "models", &name, json).await,
+            Self::Delete { name } => delete(client, "models", &name, json).await,
+        }
+    }
+}
+
+/// Says which version an upload became.
+pub(super) fn report_upload((version, new): &(Value, bool), json: bool) {
+    if json {
+        output::json(version);
+        return;
+    }
+    let (name, number) = (output::cell(&version["name"]), output::cell(&version["version"]));
+    let what = if *new { "is new" } else { "stood already" };
+    println!("{name}@{number} {what}: {} in {}", output::cell(&version["digest"]), output::bytes(&version["size"]));
+}
+
+async fn list_objects(client: &Client, kind: &str, json: bool) -> Outcome {
+    list(client, &format!("/api/v1/{kind}"), json, &["NAME", "LATEST", "CREATED"], |o| {
+        vec![output::cell(&o["name"]), output::cell(&o["latest_version"]), output::time(&o["created_ms"])]
+    })
+    .await
+}
+
+async fn list_versions(client: &Client, kind: &str, name: &str, json: bool) -> Outcome {
+    let headings = ["VERSION", "SIZE", "CREATED", "BY", "DIGEST"];
+    list(client, &format!("/api/v1/{kind}/{name}/versions"), json, &headings, |v| {
+        vec![
+            output::cell(&v["version"]),
+            output::bytes(&v["size"]),
+            output::time(&v["created_ms"]),
+            output::cell(&v["created_by"]),
+            output::cell(&v["digest"]),
+        ]
+    })
+    .await
+}
+
+async fn delete(client: &Client, kind: &str, name: &str, json: bool) -> Outcome {
+    client.json(Method::DELETE, &format!("/api/v1/{kind}/{name}"), None).await?;
+    if !json {
+        println!("deleted {name}");
+    }
+    Ok(())
+}
+
+async fn show(client: &Client, kind: &str, name: &str, json: bool) -> Outcome {
+    let object = client.json(Method::GET, &format!("/api/v1/{kind}/{name}"), None).await?;
+    if json {
+        output::json(&object);
+        return Ok(());
+    }
+    let latest = &object["latest"];
+    let mut rows = vec![
+        ("name", output::cell(&object["name"])),
+        ("version", output::cell(&latest["version"])),
+        ("digest", output::cell(&latest["digest"])),
+        ("size", output::bytes(&latest["size"])),
+        ("created", output::time(&latest["created_ms"])),
+        ("worlds", output::cell(&latest["worlds"])),
+        ("imports", output::cell(&latest["imports"])),
+    ];
+    for (field, of) in [("backend", "backend"), ("device", "device"), ("why not the GPU", "reason"), ("canary", "canary")] {
+        rows.push((field, output::cell(&object["placement"][of])));
+    }
+    for direction in ["inputs", "outputs"] {
+        for port in latest["signature"][direction].as_array().into_iter().flatten() {
+            let ty = output::cell(&port["datatype"]);
+            rows.push((direction, format!("{} {ty} {}", output::cell(&port["name"]), port["shape"])));
+        }
+    }
+    let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
+    println!("{}", output::table(&["", ""], rows.map(|(field, value)| vec![field.to_owned(), value])).trim_start_matches('\n'));
+    Ok(())
+}

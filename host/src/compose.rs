@@ -1,0 +1,130 @@
+//! Builds every part of a node and wires them together: the one place that knows all of them.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aimass_auth::{Auth, AuthConfig};
+use aimass_core::limits::InvocationLimits;
+use aimass_core::{Code, Fault, Result};
+use aimass_http::{App, ListenerConfig};
+use aimass_inference::{EngineConfig, Engines, GpuPolicy};
+use aimass_platform::{Folders, Guests, Parts, Platform};
+use aimass_sandbox::{PoolConfig, Sandbox, SandboxConfig};
+use aimass_store::Store;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Gpu};
+
+/// The operator's first token, inside the data folder, readable by its owner alone.
+pub(crate) const OPERATOR_TOKEN: &str = "operator.token";
+
+/// The first operator token lives a year; before it ends the operator mints the next one.
+const OPERATOR_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Clock difference between nodes that a token's times may show.
+const LEEWAY: Duration = Duration::from_secs(5);
+
+/// A node that is bound to its port and ready to run.
+pub(crate) struct Node {
+    platform: Arc<Platform>,
+    app: Arc<App>,
+    listener: TcpListener,
+    listening: ListenerConfig,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The operator's token file, and whether this start made it.
+    pub(crate) operator_token: (PathBuf, bool),
+}
+
+impl Node {
+    /// Opens the store, makes keys that are missing, builds the engines and the sandbox, and binds the port last.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        let folders = Folders::inside(&config.data);
+        private_folder(&config.data)?;
+        private_folder(&folders.keys)?;
+        let store = Store::open(&folders.store)?;
+        let auth = AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY };
+        let auth = Arc::new(Auth::open(&folders.keys, auth)?);
+        let engines = Arc::new(Engines::new(EngineConfig {
+            threads: config.inference_threads,
+            gpu: match config.gpu {
+                Gpu::Auto => GpuPolicy::Auto,
+                Gpu::Off => GpuPolicy::Off,
+                Gpu::Any => GpuPolicy::Any,
+            },
+            ..EngineConfig::default()
+        })?);
+        let guests = Arc::new(Guests::default());
+        let limits =
+            InvocationLimits { deadline: config.call_deadline, memory: config.call_memory, ..InvocationLimits::default() };
+        let sandbox = SandboxConfig {
+            limits: limits.clone(),
+            pool: PoolConfig { instances: config.calls, ..PoolConfig::default() },
+            ..SandboxConfig::new(folders.compiled, cache_key(&folders.keys)?)
+        };
+        let sandbox = Arc::new(Sandbox::new(sandbox, guests.clone(), store.key_value())?);
+        let platform =
+            Platform::new(Parts { store, auth, sandbox, engines, guests, limits, model_memory: config.model_memory })?;
+        let operator_token = operator_token(&config.data, &platform).await?;
+
+        let listener = TcpListener::bind(config.listen).await.map_err(|e| {
+            let detail = format!("{} cannot be listened on: {e}; choose another address with --listen", config.listen);
+            Fault::new(Code::Conflict, detail)
+        })?;
+        let address = listener.local_addr().map_err(Fault::internal)?;
+        let listening = ListenerConfig { grace: config.grace, ..ListenerConfig::default() };
+        Ok(Self { app: App::new(platform.clone()), platform, listener, listening, address, operator_token })
+    }
+
+    /// Serves until `stop` resolves and what was under way has ended. Returns whether it all ended in time.
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Result<bool> {
+        let drained = aimass_http::serve(self.app, self.listener, self.listening, stop).await.map_err(Fault::internal)?;
+        self.platform.close().await;
+        Ok(drained)
+    }
+}
+
+/// Writes the operator's first token; a later start finds the file and mints nothing.
+async fn operator_token(data: &Path, platform: &Platform) -> Result<(PathBuf, bool)> {
+    let path = data.join(OPERATOR_TOKEN);
+    if path.exists() {
+        return Ok((path, false));
+    }
+    let token = platform.mint_operator_token(OPERATOR_TTL).await?;
+    private_file(&path, token.as_bytes()).map_err(|e| Fault::internal(format!("{}: {e}", path.display())))?;
+    Ok((path, true))
+}
+
+/// The key that authenticates our own compiled code, made once. Without it every component is compiled again.
+fn cache_key(keys: &Path) -> Result<[u8; 32]> {
+    let path = keys.join("compiled.key");
+    let fault = |e: std::io::Error| Fault::internal(format!("{}: {e}", path.display()));
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| Fault::internal(format!("{} is not 32 bytes", path.display()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let key = aimass_auth::random_key()?;
+            private_file(&path, &key).map_err(fault)?;
+            Ok(key)
+        }
+        Err(e) => Err(fault(e)),
+    }
+}
+
+/// A file that its owner alone can read, whole or not at all.
+fn private_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // A temporary file is made with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn private_folder(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| Fault::internal(format!("{}: {e}", path.display())))
+}

@@ -1,0 +1,163 @@
+//! Configuration of a node: flags, then `AIMASS_*` variables, then `aimass.toml`. Checked before any port is bound.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+
+/// The file that is read if it is there and no other one is named.
+const DEFAULT_FILE: &str = "aimass.toml";
+
+/// What may be said on the command line, in the environment or in the file.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Raw {
+    /// Folder of everything that the node keeps [default: ~/.local/share/aimass]
+    #[arg(long, env = "AIMASS_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "AIMASS_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The URL that clients know the node by; tokens carry it as issuer [default: aimass]
+    #[arg(long, env = "AIMASS_ISSUER", value_name = "TEXT")]
+    issuer: Option<String>,
+    /// Longest time of one call, seconds [default: 30]
+    #[arg(long, env = "AIMASS_CALL_SECONDS", value_name = "SECONDS")]
+    call_seconds: Option<u64>,
+    /// Largest memory of one call's guest, MiB [default: 256]
+    #[arg(long, env = "AIMASS_CALL_MEMORY_MIB", value_name = "MIB")]
+    call_memory_mib: Option<usize>,
+    /// Calls that may run at once [default: 1000]
+    #[arg(long, env = "AIMASS_CALLS", value_name = "NUMBER")]
+    calls: Option<u32>,
+    /// Memory of loaded models together, MiB [default: 1024]
+    #[arg(long, env = "AIMASS_MODEL_MEMORY_MIB", value_name = "MIB")]
+    model_memory_mib: Option<u64>,
+    /// Threads that run models on the CPU [default: one per core]
+    #[arg(long, env = "AIMASS_INFERENCE_THREADS", value_name = "NUMBER")]
+    inference_threads: Option<usize>,
+    /// Whether models may use a GPU [default: auto]
+    #[arg(long, env = "AIMASS_GPU", value_name = "POLICY")]
+    gpu: Option<Gpu>,
+    /// How long calls under way may take to end when the node stops, seconds [default: 30]
+    #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
+    grace_seconds: Option<u64>,
+}
+
+/// Whether models may use a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Gpu {
+    /// Where one is found and serves a model right and faster.
+    Auto,
+    /// Never.
+    Off,
+    /// Software devices as well, which are slower than the CPU engine: to exercise the GPU path without a GPU.
+    Any,
+}
+
+/// A node's checked configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) issuer: String,
+    pub(crate) call_deadline: Duration,
+    pub(crate) call_memory: usize,
+    pub(crate) calls: u32,
+    pub(crate) model_memory: u64,
+    pub(crate) inference_threads: usize,
+    pub(crate) gpu: Gpu,
+    pub(crate) grace: Duration,
+}
+
+impl Raw {
+    /// Adds what the file says and what is default, and checks every value.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what it may be.
+    pub(crate) fn checked(self, file: Option<&Path>) -> Result<Config, String> {
+        let file = read_file(file)?;
+        let cores = std::thread::available_parallelism().map_or(1, Into::into);
+        let data = match self.data.or(file.data) {
+            Some(folder) => folder,
+            None => default_data().ok_or("no home folder is known: name a data folder with --data")?,
+        };
+        let config = Config {
+            data,
+            listen: self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            issuer: self.issuer.or(file.issuer).unwrap_or_else(|| "aimass".to_owned()),
+            call_deadline: Duration::from_secs(self.call_seconds.or(file.call_seconds).unwrap_or(30)),
+            call_memory: self.call_memory_mib.or(file.call_memory_mib).unwrap_or(256).saturating_mul(1 << 20),
+            calls: self.calls.or(file.calls).unwrap_or(1_000),
+            model_memory: self.model_memory_mib.or(file.model_memory_mib).unwrap_or(1_024).saturating_mul(1 << 20),
+            inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
+            gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
+            grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
+        };
+        let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("`{name}` is {low} to {high}, not {value}")),
+        };
+        within("call-seconds", config.call_deadline.as_secs(), 1, 3_600)?;
+        within("call-memory-mib", (config.call_memory >> 20) as u64, 1, 4_096)?;
+        within("calls", config.calls.into(), 1, 10_000)?;
+        within("model-memory-mib", config.model_memory >> 20, 1, 1 << 20)?;
+        within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
+        within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
+        if config.issuer.is_empty() || config.issuer.len() > 256 {
+            return Err("`issuer` is 1 to 256 bytes".to_owned());
+        }
+        Ok(config)
+    }
+
+    /// A node over this folder, on a free port of this machine alone.
+    pub(crate) fn for_demo(data: &Path) -> Self {
+        Self { data: Some(data.to_owned()), listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))), ..Self::default() }
+    }
+
+    /// The data folder alone, for commands that only look for a token there.
+    pub(crate) fn data_folder() -> Option<PathBuf> {
+        std::env::var_os("AIMASS_DATA").map(PathBuf::from).or_else(default_data)
+    }
+}
+
+fn read_file(named: Option<&Path>) -> Result<Raw, String> {
+    let path = named.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    if named.is_none() && !path.exists() {
+        return Ok(Raw::default());
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn default_data() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    Some(base.join("aimass"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let raw = Raw { data: Some("x".into()), call_seconds: Some(0), ..Raw::default() };
+        assert!(raw.checked(None).unwrap_err().contains("call-seconds"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_unknown_keys_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:1\"\ncalls = 7\n").unwrap();
+        let raw = Raw { data: Some("x".into()), calls: Some(8), ..Raw::default() };
+        let config = raw.clone().checked(Some(&file)).unwrap();
+        assert_eq!((config.calls, config.listen.port()), (8, 1));
+        std::fs::write(&file, "lisen = 1\n").unwrap();
+        assert!(raw.checked(Some(&file)).unwrap_err().contains("lisen"));
+    }
+}

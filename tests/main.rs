@@ -1,0 +1,19 @@
+//! Everything that is tested over the real binary, and the rules that no compiler keeps. One test binary: linking is
+//! slow on small machines.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod api;
+mod authorisation;
+mod clients;
+mod crash;
+mod demo;
+mod functions;
+mod gpu;
+mod hostile;
+mod network;
+mod stopping;
+mod support;
+mod tidy;
+mod tour;
+mod uploads;

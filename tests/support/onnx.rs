@@ -1,0 +1,135 @@
+//! Small ONNX models, written byte by byte: the tests need no package for them.
+//!
+//! Field numbers are those of `onnx.proto`.
+
+/// A protobuf message under construction.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value as u8 & 0x7f) | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn int(mut self, field: u64, value: u64) -> Self {
+        self.varint(field << 3);
+        self.varint(value);
+        self
+    }
+
+    fn bytes(mut self, field: u64, value: &[u8]) -> Self {
+        self.varint(field << 3 | 2);
+        self.varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    fn text(self, field: u64, value: &str) -> Self {
+        self.bytes(field, value.as_bytes())
+    }
+
+    fn message(self, field: u64, value: Self) -> Self {
+        self.bytes(field, &value.0)
+    }
+}
+
+/// FP32 in `onnx.proto`'s TensorProto.DataType.
+const FLOAT: u64 = 1;
+
+fn value_info(name: &str, shape: &[u64]) -> Message {
+    let dimensions = shape.iter().fold(Message::default(), |m, &d| m.message(1, Message::default().int(1, d)));
+    let tensor = Message::default().int(1, FLOAT).message(2, dimensions);
+    Message::default().text(1, name).message(2, Message::default().message(1, tensor))
+}
+
+fn model(graph: Message) -> Vec<u8> {
+    let opset = Message::default().text(1, "").int(2, 13);
+    Message::default().int(1, 8).text(2, "aimass-tests").message(7, graph).message(8, opset).0
+}
+
+/// `y = relu(x)` over a 1×n input.
+pub fn relu(n: u64) -> Vec<u8> {
+    named_relu(n, "graph")
+}
+
+/// The same under a graph's name of its own, so that its bytes are its own.
+pub fn named_relu(n: u64, name: &str) -> Vec<u8> {
+    let node = Message::default().text(1, "x").text(2, "y").text(3, "node").text(4, "Relu");
+    let graph = Message::default().message(1, node).text(2, name);
+    model(graph.message(11, value_info("x", &[1, n])).message(12, value_info("y", &[1, n])))
+}
+
+/// A weight tensor of seeded values in −0.5…0.5.
+fn weights(name: &str, shape: &[u64], seed: u64) -> Message {
+    let mut state = seed;
+    let count: u64 = shape.iter().product();
+    let mut raw = vec![];
+    for _ in 0..count {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let value = (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
+        raw.extend_from_slice(&value.to_le_bytes());
+    }
+    let dimensions = shape.iter().fold(Message::default(), |m, &d| m.int(1, d));
+    dimensions.int(2, FLOAT).text(8, name).bytes(9, &raw)
+}
+
+/// An attribute that holds a list of integers.
+fn ints(name: &str, values: &[u64]) -> Message {
+    const INTS: u64 = 7;
+    let list = values.iter().fold(Message::default().text(1, name), |m, &v| m.int(8, v));
+    list.int(20, INTS)
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str, attributes: Vec<Message>) -> Message {
+    let message = inputs.iter().fold(Message::default(), |m, name| m.text(1, name));
+    let message = message.text(2, output).text(3, output).text(4, operator);
+    attributes.into_iter().fold(message, |m, a| m.message(5, a))
+}
+
+fn graph(nodes: Vec<Message>, initializers: Vec<Message>, input: Message, output: Message) -> Vec<u8> {
+    let graph = nodes.into_iter().fold(Message::default(), |m, n| m.message(1, n)).text(2, "graph");
+    let graph = initializers.into_iter().fold(graph, |m, i| m.message(5, i));
+    model(graph.message(11, input).message(12, output))
+}
+
+/// A perceptron of two layers: 1×8 → 16 → 1×4.
+pub fn perceptron() -> Vec<u8> {
+    graph(
+        vec![
+            node("MatMul", &["x", "w1"], "h1", vec![]),
+            node("Add", &["h1", "b1"], "h2", vec![]),
+            node("Relu", &["h2"], "h3", vec![]),
+            node("MatMul", &["h3", "w2"], "h4", vec![]),
+            node("Add", &["h4", "b2"], "y", vec![]),
+        ],
+        vec![weights("w1", &[8, 16], 1), weights("b1", &[1, 16], 2), weights("w2", &[16, 4], 3), weights("b2", &[1, 4], 4)],
+        value_info("x", &[1, 8]),
+        value_info("y", &[1, 4]),
+    )
+}
+
+/// Two 3×3 convolutions over a 1×4×8×8 input, with biases or without.
+///
+/// Without them wonnx 0.5.1 computes something else than ONNX says.
+pub fn convolutions(biases: bool) -> Vec<u8> {
+    let attributes = || vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1, 1, 1, 1]), ints("strides", &[1, 1])];
+    let inputs = |x, w, b| if biases { vec![x, w, b] } else { vec![x, w] };
+    let mut initializers = vec![weights("w1", &[8, 4, 3, 3], 1), weights("w2", &[4, 8, 3, 3], 2)];
+    if biases {
+        initializers.extend([weights("b1", &[8], 3), weights("b2", &[4], 4)]);
+    }
+    graph(
+        vec![
+            node("Conv", &inputs("x", "w1", "b1"), "h1", attributes()),
+            node("Relu", &["h1"], "h2", vec![]),
+            node("Conv", &inputs("h2", "w2", "b2"), "y", attributes()),
+        ],
+        initializers,
+        value_info("x", &[1, 4, 8, 8]),
+        value_info("y", &[1, 4, 8, 8]),
+    )
+}
