@@ -143,11 +143,5 @@ where
 }
 
 fn body_error(error: BoxError) -> HttpError {
-    if error.is::<LengthLimitError>() {
-        return HttpError::HttpRequestBodySize(None);
-    }
-    match error.downcast::<hyper::Error>() {
-        Ok(error) => HttpError::Hyper(*error),
-        Err(_) => HttpError::ConnectionTerminated,
-    }
+    if error.is::<LengthLimitError>() { HttpError::HttpRequestBodySize(None) } else { HttpError::ConnectionTerminated }
 }

@@ -189,7 +189,7 @@ impl Sandbox {
     }
 
     async fn prepare(&self, digest: Digest, wasm: impl Future<Output = Result<Bytes>>) -> Result<Arc<Plugin>> {
-        if let Some(plugin) = self.from_disk(digest).await? {
+        if let Some(plugin) = self.compiled_before(digest).await? {
             return Ok(plugin);
         }
         let wasm = wasm.await?;
@@ -202,13 +202,13 @@ impl Sandbox {
             compiled.put(&digest, &code)
         })
         .await?;
-        match self.from_disk(digest).await? {
+        match self.compiled_before(digest).await? {
             Some(plugin) => Ok(plugin),
             None => Err(Fault::internal("the compiled code is gone from the cache as soon as it was written")),
         }
     }
 
-    async fn from_disk(&self, digest: Digest) -> Result<Option<Arc<Plugin>>> {
+    async fn compiled_before(&self, digest: Digest) -> Result<Option<Arc<Plugin>>> {
         let (engine, linker, compiled) = (self.engine.clone(), self.linker.clone(), self.compiled.clone());
         let limits = self.limits.clone();
         blocking(move || {
