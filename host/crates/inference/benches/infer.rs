@@ -13,7 +13,7 @@ use aimass_core::seam::Model;
 use aimass_core::{ElementType, Tensor};
 use aimass_inference::{Device, EngineConfig, Engines, GpuPolicy};
 use criterion::{Criterion, criterion_group, criterion_main};
-use tract_onnx::prelude::{Framework, IntoRunnable, IntoTValue, InferenceModelExt, TractResult, tvec};
+use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, IntoTValue, TractResult, tvec};
 
 fn direct(bytes: &[u8], input: tract_onnx::prelude::Tensor) -> impl FnMut() {
     let run = || -> TractResult<_> {

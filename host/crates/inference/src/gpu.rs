@@ -89,6 +89,18 @@ impl Backend for Wonnx {
     }
 }
 
+/// The canary's error without the whitelist before it: what would happen to a model that is not on the list.
+///
+/// # Errors
+/// What wonnx, or the canary, says instead of an answer.
+#[cfg(test)]
+pub(crate) fn unlisted(model: &[u8], mut cpu: Box<dyn Loaded>) -> Result<f64, String> {
+    let options = LoadOptions::default();
+    let onnx = Onnx::read(model, options.max_tensor).map_err(|refused| refused.0)?;
+    let mut gpu = prepare::prepare(onnx).and_then(|p| session::open(p, &options)).map_err(|refused| refused.0)?;
+    canary::compare(&mut gpu, cpu.as_mut()).map(|verdict| verdict.error).map_err(|error| error.to_string())
+}
+
 /// A model that made it to the GPU.
 pub(crate) struct Placed {
     pub(crate) model: Box<dyn Loaded>,

@@ -1,5 +1,6 @@
 //! The ONNX file as it comes from a tenant: decoded, distrusted, described.
 
+mod bombs;
 pub(crate) mod check;
 mod ports;
 
@@ -29,10 +30,14 @@ impl Onnx {
     /// that are absurd or do not fit their data, operators that no engine here knows, strings.
     pub(crate) fn read(bytes: &[u8], max_tensor: u64) -> Result<Self, Refused> {
         // prost stops at 100 nested messages, so the recursion below is bounded as well.
-        let proto = ModelProto::decode(bytes)
-            .map_err(|e| Refused::new(format!("this is not an ONNX file: {}", one_line(&e.to_string()))))?;
+        let proto = ModelProto::decode(bytes).map_err(|error| {
+            // Before the reason stand all the fields that it is nested in.
+            let error = one_line(error.to_string().rsplit(": ").next().unwrap_or_default());
+            Refused::new(format!("this is not an ONNX file: {error}"))
+        })?;
         let graph = proto.graph.as_ref().ok_or_else(|| Refused::new("the ONNX file holds no graph"))?;
         let weights = check::graph(graph, max_tensor)?;
+        bombs::defuse(graph, max_tensor)?;
         let (signature, unranked) = ports::signature(graph)?;
         Ok(Self { proto, signature, unranked, weights })
     }
@@ -44,7 +49,5 @@ pub(crate) static TRACT: LazyLock<tract_onnx::Onnx> =
 
 /// The graphs inside a node's attributes (`If`, `Loop`, `Scan`).
 pub(crate) fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    node.attribute.iter().flat_map(|a| {
-        a.g.iter().chain(&a.graphs)
-    })
+    node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs))
 }

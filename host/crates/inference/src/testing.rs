@@ -61,12 +61,8 @@ impl Builder {
 
     pub(crate) fn build(self) -> Vec<u8> {
         let opset = OperatorSetIdProto { domain: String::new(), version: self.opset };
-        let model = ModelProto {
-            ir_version: 8,
-            opset_import: vec![opset],
-            graph: Some(self.graph),
-            ..Default::default()
-        };
+        let model =
+            ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(self.graph), ..Default::default() };
         model.encode_to_vec()
     }
 
@@ -133,7 +129,12 @@ pub(crate) fn floats(name: &str, shape: &[i64], numbers: &[f32]) -> TensorProto 
 }
 
 pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto { name: name.into(), r#type: AttributeType::Ints as i32, ints: values.to_vec(), ..Default::default() }
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Ints as i32,
+        ints: values.to_vec(),
+        ..Default::default()
+    }
 }
 
 pub(crate) fn int(name: &str, value: i64) -> AttributeProto {

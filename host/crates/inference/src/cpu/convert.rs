@@ -31,7 +31,8 @@ pub(super) fn datum_type(element_type: ElementType) -> Option<DatumType> {
 pub(super) fn into_tract(tensor: &Tensor) -> Result<TValue, String> {
     let wrong = || format!("`{}` holds {}", tensor.name(), tensor.element_type());
     let datum_type = datum_type(tensor.element_type()).ok_or_else(wrong)?;
-    let shape: Vec<usize> = tensor.shape().iter().map(|&d| usize::try_from(d)).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    let shape: Vec<usize> =
+        tensor.shape().iter().map(|&d| usize::try_from(d)).collect::<Result<_, _>>().map_err(|_| wrong())?;
     let mut own = TractTensor::zero_dt(datum_type, &shape).map_err(|e| super::reason(&e))?;
     // tract has no bytes to lend of a tensor without elements.
     if !tensor.data().is_empty() {

@@ -82,7 +82,8 @@ pub(super) fn build(
 
 impl Plan {
     pub(super) fn run(&self, inputs: Vec<Tensor>, signature: &Signature) -> Result<Vec<Tensor>, RunError> {
-        let inputs = inputs.iter().map(convert::into_tract).collect::<Result<TVec<_>, _>>().map_err(RunError::Inputs)?;
+        let inputs =
+            inputs.iter().map(convert::into_tract).collect::<Result<TVec<_>, _>>().map_err(RunError::Inputs)?;
         let outputs = self.plan.run(inputs).map_err(|e| RunError::Inputs(reason(&e)))?;
         (outputs.iter().zip(&signature.outputs))
             .map(|(value, port)| convert::from_tract(value, &port.name, port.element_type))

@@ -63,7 +63,8 @@ pub(super) fn prepare(onnx: Onnx) -> Result<Prepared, Refused> {
 }
 
 fn infer(proto: &ModelProto) -> Result<HashMap<String, Value>, Refused> {
-    let unknown = |e: TractError| Refused::new(format!("its shapes cannot be inferred: {}", one_line(&format!("{e:#}"))));
+    let unknown =
+        |e: TractError| Refused::new(format!("its shapes cannot be inferred: {}", one_line(&format!("{e:#}"))));
     let parsed = TRACT.parse(proto, None).map_err(unknown)?;
     let mut model = parsed.model;
     model.analyse(false).map_err(unknown)?;

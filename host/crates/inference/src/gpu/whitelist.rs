@@ -48,7 +48,10 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Refused> {
         return refuse("the GPU engine needs a model with inputs");
     }
     if proto.node.len() > MAX_NODES {
-        return refuse(format!("the GPU engine takes at most {MAX_NODES} nodes, and the model has {}", proto.node.len()));
+        return refuse(format!(
+            "the GPU engine takes at most {MAX_NODES} nodes, and the model has {}",
+            proto.node.len()
+        ));
     }
     for port in prepared.signature.inputs.iter().chain(&prepared.signature.outputs) {
         graph.number(&port.name)?;
@@ -96,7 +99,7 @@ fn outputs_are_computed(graph: &GraphProto) -> Result<(), Refused> {
 }
 
 impl Graph<'_> {
-    /// What every node must hold to, then the rule of its operator.
+    /// What every node must hold to, and the rule of its operator.
     fn node(&self, node: &NodeProto) -> Result<(), String> {
         if node.output.len() != 1 || node.output[0].is_empty() {
             return Err("only nodes with one output are computed rightly".into());
@@ -110,14 +113,14 @@ impl Graph<'_> {
         if node.input.iter().all(|i| i.is_empty() || self.constants.contains_key(i.as_str())) {
             return Err("constant expressions must be computed before".into());
         }
+        self.rule(node)?;
         let folded_away = self.folded_away(node);
         for (position, name) in node.input.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             if position < folded_away {
                 self.number(name).map_err(|refused| refused.0)?;
             }
         }
-        self.number(&node.output[0]).map_err(|refused| refused.0)?;
-        self.rule(node)
+        self.number(&node.output[0]).map_err(|refused| refused.0)
     }
 
     /// The inputs from this position on are parameters that wonnx reads on the CPU, from initialisers.
@@ -143,7 +146,8 @@ impl Graph<'_> {
         }
         // wonnx knows a raw and a typed form, and reads the wrong one where a tensor has both.
         if let Some(tensor) = self.constants.get(name)
-            && (tensor.data_type != DataType::Float as i32 || !(tensor.raw_data.is_empty() || tensor.float_data.is_empty()))
+            && (tensor.data_type != DataType::Float as i32
+                || !(tensor.raw_data.is_empty() || tensor.float_data.is_empty()))
         {
             return refuse(format!("the initialiser {shown} is not plain f32"));
         }
@@ -151,7 +155,10 @@ impl Graph<'_> {
     }
 
     fn shape(&self, name: &str) -> Result<&[usize], String> {
-        self.values.get(name).map(|v| v.shape.as_slice()).ok_or_else(|| format!("the shape of {} is not known", shown(name)))
+        self.values
+            .get(name)
+            .map(|v| v.shape.as_slice())
+            .ok_or_else(|| format!("the shape of {} is not known", shown(name)))
     }
 }
 

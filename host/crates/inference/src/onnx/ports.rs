@@ -42,10 +42,7 @@ pub(super) fn signature(graph: &GraphProto) -> Result<(Signature, Vec<usize>), R
     Ok((signature, unranked))
 }
 
-fn declared<'a>(
-    what: &str,
-    value: &'a ValueInfoProto,
-) -> Result<(ElementType, Option<&'a TensorShapeProto>), Refused> {
+fn declared<'a>(what: &str, value: &'a ValueInfoProto) -> Result<(ElementType, Option<&'a TensorShapeProto>), Refused> {
     let name = shown(&value.name);
     if value.name.is_empty() {
         return Err(Refused::new(format!("an {what} has no name")));

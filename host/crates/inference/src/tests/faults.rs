@@ -5,7 +5,8 @@ use aimass_core::{Code, ElementType, Fault, Signature};
 use prost::Message;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, attribute_proto::AttributeType,
+    AttributeProto, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+    attribute_proto::AttributeType,
 };
 
 use crate::backend::{self, RunError};
@@ -85,7 +86,10 @@ fn f06_graphs_within_graphs_are_bounded() {
 #[test]
 fn f06_absurd_shapes_are_refused_before_anything_is_allocated() {
     let huge = i64::MAX / 2;
-    refused_for(Builder::default().input("x", &[huge, huge]).node("Relu", &["x"], "y", vec![]).output("y", &[1]), "larger");
+    refused_for(
+        Builder::default().input("x", &[huge, huge]).node("Relu", &["x"], "y", vec![]).output("y", &[1]),
+        "larger",
+    );
     let claims = TensorProto { dims: vec![1 << 40], ..floats("w", &[1], &[1.0]) };
     refused_for(mlp(1, 4, 4, 4).initializer(claims), "larger");
     let negative = TensorProto { dims: vec![-4], ..floats("w", &[1], &[1.0]) };
@@ -100,14 +104,26 @@ fn f06_absurd_shapes_are_refused_before_anything_is_allocated() {
         int64_data: dims.to_vec(),
         ..Default::default()
     };
-    for dims in [[1 << 20, 1 << 20], [i64::MAX, i64::MAX], [-1, 5]] {
+    for dims in [[1 << 20, 1 << 20], [1 << 17, 1 << 17], [i64::MAX, i64::MAX], [-1, 5]] {
         let bomb = Builder::default()
             .input("x", &[1])
             .initializer(shape(dims))
             .node("ConstantOfShape", &["s"], "z", vec![])
             .node("Add", &["x", "z"], "y", vec![])
             .output("y", &[-1, -1]);
-        assert_eq!(refusal(&bomb.build()).code(), Code::InvalidModel);
+        assert_eq!(refusal(&bomb.clone().build()).code(), Code::InvalidModel);
+        if dims[0] > 1 {
+            refused_for(bomb, r#"the ConstantOfShape "ConstantOfShape_z" would make a tensor larger"#);
+        }
+    }
+    for (operator, inputs) in [("Expand", &["x", "s"][..]), ("Tile", &["xx", "s"])] {
+        let bomb = Builder::default()
+            .input("x", &[1])
+            .input("xx", &[1, 1])
+            .initializer(shape([1 << 17, 1 << 17]))
+            .node(operator, inputs, "y", vec![])
+            .output("y", &[-1, -1]);
+        refused_for(bomb, "would make a tensor larger");
     }
 }
 
@@ -170,7 +186,11 @@ fn f06_strings_and_missing_pieces_are_refused_with_the_reason() {
     assert!(refusal(&ModelProto::default().encode_to_vec()).detail().contains("no graph"));
     // Shapes that do not fit one another.
     refused_for(
-        Builder::default().input("x", &[2, 3]).weights("w", &[4, 4], 1.0).node("MatMul", &["x", "w"], "y", vec![]).output("y", &[2, 4]),
+        Builder::default()
+            .input("x", &[2, 3])
+            .weights("w", &[4, 4], 1.0)
+            .node("MatMul", &["x", "w"], "y", vec![])
+            .output("y", &[2, 4]),
         "cannot run it",
     );
 }

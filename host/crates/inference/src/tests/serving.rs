@@ -152,7 +152,7 @@ async fn many_callers_each_get_their_own_answer() {
     assert!(seen.len() > 50, "answers were mixed up: {}", seen.len());
 }
 
-/// A model that takes about `ms` milliseconds (a square matrix, multiplied many times).
+/// A model that takes a hundred milliseconds or so: a square matrix, multiplied many times.
 fn slow() -> Builder {
     let side = 512;
     let mut builder = Builder::default().input("x", &[side, side]).weights("w", &[side, side], 0.05);
@@ -192,8 +192,8 @@ async fn a_full_queue_answers_at_once_and_a_passed_deadline_never_runs() {
             }
         }
     }
-    // One runs, two wait, and the thread may have taken one more meanwhile.
-    assert!((2..=3).contains(&refused), "{refused} were refused");
+    // One runs and two wait, if the thread took the first before the others came; it may take one more meanwhile.
+    assert!((2..=4).contains(&refused), "{refused} were refused");
 
     let (busy, x2) = (Arc::clone(&slow), x.clone());
     let busy = tokio::spawn(async move { infer(&busy, vec![x2]).await });

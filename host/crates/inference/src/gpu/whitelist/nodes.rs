@@ -56,7 +56,8 @@ impl Graph<'_> {
         inputs(node, 2..=2)?;
         let out = self.shape(&node.output[0])?;
         if self.shape(&node.input[0])? == out && self.shape(&node.input[1])? == out {
-            // Read four at a time, and buffers of initialisers are not padded.
+            // Read four at a time, and buffers of initialisers are not padded: what the last read gives is the device's
+            // affair.
             for name in &node.input {
                 let elements = count(out);
                 if self.constants.contains_key(name.as_str()) && elements > 16 && elements % 4 != 0 {

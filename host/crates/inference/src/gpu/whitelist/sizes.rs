@@ -47,7 +47,8 @@ mod tests {
         assert!(exact_dispatch(65_535).is_ok());
         assert!(exact_dispatch(65_536).is_ok());
         assert!(exact_dispatch(65_537).is_err());
-        assert!(exact_dispatch(1 << 20).is_ok());
+        assert!(exact_dispatch(3 * 65_535).is_ok());
+        assert!(exact_dispatch(1 << 20).is_err());
     }
 
     #[test]
