@@ -96,14 +96,13 @@ impl seam::Model for Loaded {
         if Instant::now() >= deadline {
             return Err(past_deadline());
         }
-        match self.on_gpu() {
-            Some(gpu) => match gpu.run(inputs.clone(), deadline).await? {
+        if let Some(gpu) = self.on_gpu() {
+            match gpu.run(inputs.clone(), deadline).await? {
                 Ok(outputs) => return Ok(outputs),
                 Err(RunError::Lost(why)) => self.leave_gpu(&why),
                 Err(error) if self.strict => return Err(error.into()),
                 Err(error) => tracing::warn!(%error, "a run failed on the GPU and moves to the CPU"),
-            },
-            None => {}
+            }
         }
         if self.strict {
             return Err(Fault::new(Code::Unavailable, "the GPU failed, and this model may run nowhere else"));

@@ -75,7 +75,7 @@ fn elements(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> u128 {
 fn integers(tensor: &TensorProto) -> Vec<i64> {
     match DataType::try_from(tensor.data_type) {
         Ok(DataType::Int64) if tensor.raw_data.is_empty() => tensor.int64_data.clone(),
-        Ok(DataType::Int64) => tensor.raw_data.chunks_exact(8).map(|b| eight(b)).collect(),
+        Ok(DataType::Int64) => tensor.raw_data.chunks_exact(8).map(eight).collect(),
         Ok(DataType::Int32) if tensor.raw_data.is_empty() => tensor.int32_data.iter().map(|&n| n.into()).collect(),
         Ok(DataType::Int32) => tensor.raw_data.chunks_exact(4).map(|b| i64::from(four(b))).collect(),
         _ => Vec::new(),

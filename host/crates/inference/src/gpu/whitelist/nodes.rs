@@ -60,7 +60,7 @@ impl Graph<'_> {
             // affair.
             for name in &node.input {
                 let elements = count(out);
-                if self.constants.contains_key(name.as_str()) && elements > 16 && elements % 4 != 0 {
+                if self.constants.contains_key(name.as_str()) && elements > 16 && !elements.is_multiple_of(4) {
                     return Err(format!("a constant of {elements} elements, which is no multiple of 4"));
                 }
             }

@@ -6,7 +6,7 @@ const MAX_GROUPS: u64 = 65_535;
 /// Kernels without a bounds check start `count` threads; beyond the limit wonnx rounds up to whole groups, and the
 /// threads too many write over the last element.
 pub(super) fn exact_dispatch(count: u64) -> Result<(), String> {
-    if count <= MAX_GROUPS || count % count.div_ceil(MAX_GROUPS) == 0 {
+    if count <= MAX_GROUPS || count.is_multiple_of(count.div_ceil(MAX_GROUPS)) {
         return Ok(());
     }
     Err(format!("its {count} elements do not divide into workgroups"))
