@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use crate::support::{binary, python, root};
+use crate::support::{TOOLCHAIN, binary, python, root};
 
 #[test]
 fn the_demo_shows_everything_and_ends() {
-    let output = Command::new(binary()).args(["demo", "--once"]).current_dir(root()).output().unwrap();
+    let output = Command::new(binary()).args(["demo", "--once"]).envs([TOOLCHAIN]).current_dir(root()).output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{error}");
     // A row is: file, label, score, time. What it says of each file is what magika itself says.

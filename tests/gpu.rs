@@ -7,7 +7,7 @@ use crate::support::{Client, Server, aimass, onnx};
 
 /// Whether there is a Vulkan device, hard or soft.
 fn device() -> bool {
-    let findings: Value = serde_json::from_str(&aimass(&["doctor", "--json"], &[])).unwrap();
+    let findings: Value = serde_json::from_str(&aimass(&["doctor", "--json"])).unwrap();
     let gpu = findings.as_array().unwrap().iter().find(|f| f["what"] == "inference: wonnx").unwrap().clone();
     let found = gpu["advice"] == "";
     if !found {

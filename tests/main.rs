@@ -1,7 +1,7 @@
 //! Everything that is tested over the real binary, and the rules that no compiler keeps. One test binary: linking is
 //! slow on small machines.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod api;
 mod authorisation;

@@ -152,7 +152,7 @@ fn unsafe_stands_where_it_may_and_is_proven() {
                 path.display()
             );
             if code.contains("unsafe {") {
-                let before = &lines[line.saturating_sub(12)..line];
+                let before = &lines[line.saturating_sub(20)..line];
                 assert!(before.iter().any(|l| l.contains("SAFETY")), "{}:{line} has no proof", path.display());
             }
         }

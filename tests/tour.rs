@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{binary, root};
+use crate::support::{TOOLCHAIN, binary, root};
 
 /// The lines of the README's shell blocks behind the heading `## A tour`.
 fn tour() -> String {
@@ -26,6 +26,7 @@ fn the_tour_of_the_readme_works_as_it_stands() {
         .arg("-c")
         .arg(&script)
         .current_dir(folder.path())
+        .envs([TOOLCHAIN])
         .env("PATH", path)
         .env("AIMASS_LISTEN", format!("127.0.0.1:{port}"))
         .env("AIMASS_URL", format!("http://127.0.0.1:{port}"))

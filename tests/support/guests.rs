@@ -10,7 +10,7 @@ fn built(project: &Path) -> PathBuf {
     // One build at a time: they share the toolchain's target folder.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let out = aimass(&["build", "--json", project.to_str().unwrap()], &[]);
+    let out = aimass(&["build", "--json", project.to_str().unwrap()]);
     let built: serde_json::Value = serde_json::from_str(&out).unwrap();
     PathBuf::from(built["component"].as_str().unwrap())
 }

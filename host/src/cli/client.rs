@@ -136,7 +136,7 @@ impl Client {
                 Ok::<_, std::io::Error>((read > 0).then(|| (Frame::data(buffer.freeze()), file)))
             }
         });
-        let request = Request::put("").header(http::header::CONTENT_LENGTH, size);
+        let request = Request::builder().method(Method::PUT).header(http::header::CONTENT_LENGTH, size);
         let response = self.exchange(path, request, BodyExt::boxed_unsync(StreamBody::new(chunks))).await;
         bar.finish_and_clear();
         let response = response?;

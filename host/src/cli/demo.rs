@@ -178,7 +178,7 @@ async fn classify(client: &Client, file: &Path) -> Outcome<Vec<String>> {
 async fn refusal(client: &Client, file: &Path) -> Outcome<String> {
     let inputs = [Tensor::from_bytes_elements("content", [1], &[std::fs::read(file)?])?];
     let (body, length) = aimass_http::oip::encode_request(&inputs);
-    let request = http::Request::post("").header(aimass_http::oip::HEADER_LENGTH, length);
+    let request = http::Request::builder().method(Method::POST).header(aimass_http::oip::HEADER_LENGTH, length);
     let answer = client.send("/v2/models/file-type/infer", request, body).await?;
     if answer.status().is_success() {
         return Err(Failure::new("somebody without the right was answered"));

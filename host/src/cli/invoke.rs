@@ -85,7 +85,7 @@ async fn signature(client: &Client, route: &str) -> Outcome<Signature> {
 /// Runs inference with binary tensors: any bytes, no rounding.
 pub(super) async fn infer(client: &Client, route: &str, inputs: &[Tensor]) -> Outcome<Vec<Tensor>> {
     let (body, header_length) = aimass_http::oip::encode_request(inputs);
-    let request = Request::post("").header(aimass_http::oip::HEADER_LENGTH, header_length);
+    let request = Request::builder().method(Method::POST).header(aimass_http::oip::HEADER_LENGTH, header_length);
     let answer = client.send(&format!("{route}/infer"), request, body).await?;
     success(answer.status(), answer.body())?;
     let length = answer.headers().get(aimass_http::oip::HEADER_LENGTH).and_then(|value| value.to_str().ok());

@@ -3,7 +3,7 @@
 use aimass_core::{Code, Fault, Source};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use serde_json::json;
 
@@ -59,6 +59,8 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
         log(&fault, request);
         let (kind, body) = body(path, request, &fault, response.status());
         let headers = response.headers_mut();
+        // The router has counted the body that was empty until now.
+        headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         if fault.code() == Code::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -6,7 +6,7 @@ use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
+    Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
 };
 
 struct Probe;
@@ -40,6 +40,8 @@ impl Guest for Probe {
             }
             "/outgoing" => {
                 let call = OutgoingRequest::new(Fields::new());
+                let _ = call.set_scheme(Some(&Scheme::Http));
+                let _ = call.set_path_with_query(Some("/"));
                 let _ = call.set_authority(Some("127.0.0.1:1"));
                 let refused = match outgoing_handler::handle(call, None) {
                     Err(code) => format!("{code:?}"),
