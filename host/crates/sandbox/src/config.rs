@@ -42,7 +42,9 @@ pub struct PoolConfig {
     /// Component instances alive at once, over all tenants. One more is answered `overloaded`.
     pub instances: u32,
     /// Bytes of a returned memory that stay mapped and are wiped by hand; what lies above is given back to the
-    /// system. See `engine.rs` for the measurement.
+    /// system. See `engine.rs` for what it costs small calls. More of it helps large tensors (600 kB in and out:
+    /// 360 µs at 128 KiB, 140 µs at 1 MiB, nearly all of it page faults) and keeps that much of every slot that was
+    /// ever used.
     pub keep_resident: usize,
 }
 
