@@ -29,7 +29,10 @@ fn a_plugin_lives_and_dies() {
     let first = acme.put("/api/v1/plugins/hello", guests::hello()).expect(201);
     let version = first.json();
     assert_eq!((version["version"].as_u64(), version["kind"].as_str()), (Some(1), Some("plugin")));
-    assert!(version["worlds"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().starts_with("wasi:http/")), "{version}");
+    assert!(
+        version["worlds"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().starts_with("wasi:http/")),
+        "{version}"
+    );
     assert_eq!(first.header("etag"), format!("\"{}\"", version["digest"].as_str().unwrap()));
     // The same bytes again are the same version.
     assert_eq!(acme.put("/api/v1/plugins/hello", guests::hello()).expect(200).json(), version);

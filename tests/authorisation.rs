@@ -60,7 +60,8 @@ fn f35_every_route_is_guarded() {
         assert_eq!(weak.status, 403, "{} {path} with too little scope", route.method);
 
         let theirs = call(&other, &route, &path);
-        let names_something = route.path.contains("{name}") || route.path.contains("{jti}") || route.path.contains("{model}");
+        let names_something =
+            route.path.contains("{name}") || route.path.contains("{jti}") || route.path.contains("{model}");
         match route.access {
             Access::Operator => assert_eq!(theirs.status, 403, "{} {path} as a tenant", route.method),
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
@@ -93,7 +94,9 @@ fn f36_somebody_elses_and_nobodys_look_alike() {
         problem["request_id"] = "".into();
         problem
     };
-    for path in ["/api/v1/plugins/NAME", "/api/v1/plugins/NAME/versions", "/api/v1/plugins/NAME/config", "/fn/acme/NAME/"] {
+    for path in
+        ["/api/v1/plugins/NAME", "/api/v1/plugins/NAME/versions", "/api/v1/plugins/NAME/config", "/fn/acme/NAME/"]
+    {
         let theirs = other.get(&path.replace("NAME", "hello")).expect(404).json();
         let nobodys = other.get(&path.replace("NAME", "nobody")).expect(404).json();
         assert_eq!(strip(theirs), strip(nobodys), "{path}");
@@ -136,7 +139,8 @@ fn f37_smuggled_fields_are_refused() {
 fn f34_a_revoked_token_is_refused_at_once() {
     let server = Server::start();
     let acme = server.tenant("acme");
-    let minted = acme.post("/api/v1/tokens", &json!({ "subject": "ci", "scopes": ["plugins:read"] })).expect(201).json();
+    let minted =
+        acme.post("/api/v1/tokens", &json!({ "subject": "ci", "scopes": ["plugins:read"] })).expect(201).json();
     let ci = server.with(minted["token"].as_str().unwrap());
     ci.get("/api/v1/plugins").expect(200);
     acme.delete(&format!("/api/v1/tokens/{}", minted["jti"].as_str().unwrap())).expect(204);
@@ -157,7 +161,10 @@ fn f30_every_bad_token_gets_the_same_answer() {
         format!("{}.{claims}.{signature}", encode(&format!(r#"{{"alg":"HS256","kid":{kid}}}"#))),
         format!("{}.{claims}.{signature}", encode(r#"{"alg":"EdDSA","kid":"../../etc/passwd"}"#)),
         format!("{}.{claims}.{signature}", encode(&format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, "k".repeat(10_240)))),
-        format!("{}.{claims}.{signature}", encode(&format!(r#"{{"alg":"EdDSA","kid":{kid},"jku":"http://127.0.0.1/"}}"#))),
+        format!(
+            "{}.{claims}.{signature}",
+            encode(&format!(r#"{{"alg":"EdDSA","kid":{kid},"jku":"http://127.0.0.1/"}}"#))
+        ),
         format!("{head}.{}.{signature}", encode(r#"{"sub":"x"}"#)),
         format!("{head}.{claims}.{}", encode("no signature")),
         format!("{head}.{claims}"),

@@ -41,7 +41,8 @@ fn another_tenant_and_a_caller_without_a_token_get_nothing() {
     let server = Server::start();
     let acme = with_file_type(&server);
     let other = server.tenant("other");
-    let request = json!({ "inputs": [{ "name": "content", "datatype": "BYTES", "shape": [1], "data": ["fn main() {}"] }] });
+    let request =
+        json!({ "inputs": [{ "name": "content", "datatype": "BYTES", "shape": [1], "data": ["fn main() {}"] }] });
     let path = "/v2/models/file-type/infer";
     let answer = acme.post(path, &request).expect(200).json();
     let label = answer["outputs"].as_array().unwrap().iter().find(|o| o["name"] == "label").unwrap()["data"][0].clone();

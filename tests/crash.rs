@@ -75,7 +75,12 @@ fn check(client: &Client, kind: &str, objects: &mut Objects, round: u64) {
         let name = format!("{kind}-{n}");
         let answer = client.get(&format!("/api/v1/{kind}s/{name}/versions"));
         let found: Option<Vec<String>> = (answer.status == 200).then(|| {
-            answer.json()["items"].as_array().unwrap().iter().map(|v| v["digest"].as_str().unwrap().to_owned()).collect()
+            answer.json()["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v["digest"].as_str().unwrap().to_owned())
+                .collect()
         });
         let known = objects.there.get(&name).cloned();
         if objects.unsure.as_ref() == Some(&name) {
@@ -105,7 +110,9 @@ fn tokens(client: &Client, known: &mut BTreeMap<String, (String, bool)>, random:
         let jti = minted["jti"].as_str().unwrap().to_owned();
         known.insert(jti.clone(), (minted["token"].as_str().unwrap().to_owned(), false));
         if random.next() % 2 == 0 {
-            let Ok(answer) = client.try_send("DELETE", &format!("/api/v1/tokens/{jti}"), &[], b"") else { return Some(jti) };
+            let Ok(answer) = client.try_send("DELETE", &format!("/api/v1/tokens/{jti}"), &[], b"") else {
+                return Some(jti);
+            };
             answer.expect(204);
             known.insert(jti.clone(), (known[&jti].0.clone(), true));
         }
@@ -140,7 +147,9 @@ fn f42_what_was_acknowledged_survives_every_kill() {
         let unsure = std::thread::scope(|scope| {
             let client = &client;
             let a = scope.spawn(|| churn(client, "plugin", &mut plugins, &mut Random(seeds[0]), variant));
-            let b = scope.spawn(|| churn(client, "model", &mut models, &mut Random(seeds[1]), |n| onnx::named_relu(4, &n.to_string())));
+            let b = scope.spawn(|| {
+                churn(client, "model", &mut models, &mut Random(seeds[1]), |n| onnx::named_relu(4, &n.to_string()))
+            });
             let c = scope.spawn(|| tokens(client, &mut minted, &mut Random(seeds[2])));
             let d = scope.spawn({
                 let last = hits;
@@ -167,7 +176,8 @@ fn f42_what_was_acknowledged_survives_every_kill() {
         if let Some(jti) = unsure {
             minted.remove(&jti);
         }
-        let next: u64 = client.send("POST", "/fn/acme/steady/hits", &[], b"").expect(200).text().trim().parse().unwrap();
+        let next: u64 =
+            client.send("POST", "/fn/acme/steady/hits", &[], b"").expect(200).text().trim().parse().unwrap();
         assert!((hits + 1..=hits + 2).contains(&next), "round {round}: {hits} was acknowledged, then came {next}");
         hits = next;
     }

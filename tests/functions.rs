@@ -63,7 +63,11 @@ fn a_counter_counts_durably_and_for_its_tenant_alone() {
     let numbers: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..8)
             .map(|_| {
-                scope.spawn(|| (0..10).map(|_| acme.send("POST", "/fn/acme/counter/race", &[], b"").expect(200).text()).collect::<Vec<_>>())
+                scope.spawn(|| {
+                    (0..10)
+                        .map(|_| acme.send("POST", "/fn/acme/counter/race", &[], b"").expect(200).text())
+                        .collect::<Vec<_>>()
+                })
             })
             .collect();
         callers.into_iter().flat_map(|c| c.join().unwrap()).collect()
@@ -87,11 +91,15 @@ fn a_raw_model_is_served_without_a_plugin() {
     let server = Server::start();
     let acme = server.tenant("acme");
     acme.put("/api/v1/models/tiny", &crate::support::onnx::relu(4)).expect(201);
-    let request = json!({ "id": "a", "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [-1, 0, 1, 2.5] }] });
+    let request =
+        json!({ "id": "a", "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [-1, 0, 1, 2.5] }] });
     for path in ["/v2/models/tiny/infer", "/v2/models/tiny/versions/1/infer"] {
         let answer = acme.post(path, &request).expect(200).json();
         assert_eq!(answer["outputs"][0]["data"], json!([0.0, 0.0, 1.0, 2.5]), "{answer}");
-        assert_eq!((&answer["id"], &answer["model_name"], &answer["model_version"]), (&json!("a"), &json!("tiny"), &json!("1")));
+        assert_eq!(
+            (&answer["id"], &answer["model_name"], &answer["model_version"]),
+            (&json!("a"), &json!("tiny"), &json!("1"))
+        );
     }
 }
 

@@ -22,12 +22,16 @@ fn f52_malformed_heads_are_refused_and_the_connection_closed() {
     let server = Server::start();
     let many: String = (0..101).map(|n| format!("x-{n}: y\r\n")).collect();
     let large = format!("x: {}\r\n", "y".repeat(1 << 20));
-    for (head, status) in [(many, "431"), (large, "431"), ("content-length: 1\r\ncontent-length: 2\r\n".to_owned(), "400")] {
+    for (head, status) in
+        [(many, "431"), (large, "431"), ("content-length: 1\r\ncontent-length: 2\r\n".to_owned(), "400")]
+    {
         let (answer, closed) = exchange(&server, format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{head}\r\n").as_bytes());
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         assert!(closed, "the connection stays open after {status}");
     }
-    for bytes in [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), b"GET / HTTP/9.9\r\n\r\n", b"\0\0\0\0\r\n\r\n"] {
+    for bytes in
+        [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), b"GET / HTTP/9.9\r\n\r\n", b"\0\0\0\0\r\n\r\n"]
+    {
         let (answer, _) = exchange(&server, bytes);
         assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     }

@@ -72,7 +72,9 @@ fn all_product_sources() -> Vec<(PathBuf, String)> {
         all.extend(sources(&crates().join(name).join("src")));
     }
     // Modules that are tests altogether.
-    all.retain(|(path, _)| !path.file_stem().is_some_and(|s| s == "tests") && !path.components().any(|c| c.as_os_str() == "tests"));
+    all.retain(|(path, _)| {
+        !path.file_stem().is_some_and(|s| s == "tests") && !path.components().any(|c| c.as_os_str() == "tests")
+    });
     all
 }
 
@@ -130,7 +132,10 @@ fn only_http_turns_a_fault_into_a_status() {
     for (path, text) in all_product_sources() {
         let inside = path.strip_prefix(root()).unwrap();
         // The command line is a client: it reads statuses.
-        if inside.starts_with("host/crates/http") || inside.starts_with("host/src/cli") || inside.starts_with("host/crates/sandbox") {
+        if inside.starts_with("host/crates/http")
+            || inside.starts_with("host/src/cli")
+            || inside.starts_with("host/crates/sandbox")
+        {
             continue;
         }
         assert!(!text.contains("StatusCode"), "{} names a status", inside.display());

@@ -20,7 +20,8 @@ fn the_tour_of_the_readme_works_as_it_stands() {
     let lines = tour();
     // Strict, so that a line that fails fails the tour; the server of the tour ends with the shell.
     let script = format!("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n{lines}");
-    let path = format!("{}:{}", std::path::Path::new(binary()).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let path =
+        format!("{}:{}", std::path::Path::new(binary()).parent().unwrap().display(), std::env::var("PATH").unwrap());
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let output = Command::new("bash")
         .arg("-c")

@@ -59,7 +59,11 @@ fn f02_too_large_is_refused_at_the_limit() {
     let chunk = vec![b'x'; 1 << 20];
     let mut sent = 0u64;
     while sent < 2 * aimass_core::limits::MAX_COMPONENT {
-        if write!(stream, "100000\r\n").and_then(|()| stream.write_all(&chunk)).and_then(|()| write!(stream, "\r\n")).is_err() {
+        if write!(stream, "100000\r\n")
+            .and_then(|()| stream.write_all(&chunk))
+            .and_then(|()| write!(stream, "\r\n"))
+            .is_err()
+        {
             break;
         }
         sent += 1 << 20;
@@ -144,6 +148,21 @@ fn f08_doubled_uploads_make_one_version() {
     assert_eq!(keyed(hello).expect(200).json(), first);
     let other = acme.send("PUT", "/api/v1/plugins/another", &[("idempotency-key", "k1")], hello);
     other.problem(409, "conflict");
+}
+
+#[test]
+fn an_upload_can_insist_on_what_it_replaces() {
+    let server = Server::start();
+    let acme = server.tenant("acme");
+    let put = |tag: &str, bytes: &[u8]| acme.send("PUT", "/api/v1/plugins/guarded", &[("if-match", tag)], bytes);
+    let digest = |answer: crate::support::Answer| answer.json()["digest"].as_str().unwrap().to_owned();
+    let missing = format!("\"{}\"", aimass_core::Digest::of(b"something else"));
+    put(&missing, guests::hello()).problem(412, "precondition_failed");
+    let first = digest(acme.put("/api/v1/plugins/guarded", guests::hello()).expect(201));
+    put(&missing, guests::probe()).problem(412, "precondition_failed");
+    put("nonsense", guests::probe()).problem(400, "invalid_request");
+    put(&format!("\"{first}\""), guests::probe()).expect(201);
+    put(&format!("\"{first}\""), guests::counter()).problem(412, "precondition_failed");
 }
 
 /// The head of the next answer.

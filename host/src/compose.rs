@@ -58,8 +58,11 @@ impl Node {
             ..EngineConfig::default()
         })?);
         let guests = Arc::new(Guests::default());
-        let limits =
-            InvocationLimits { deadline: config.call_deadline, memory: config.call_memory, ..InvocationLimits::default() };
+        let limits = InvocationLimits {
+            deadline: config.call_deadline,
+            memory: config.call_memory,
+            ..InvocationLimits::default()
+        };
         let sandbox = SandboxConfig {
             limits: limits.clone(),
             pool: PoolConfig { instances: config.calls, ..PoolConfig::default() },
@@ -81,9 +84,23 @@ impl Node {
 
     /// Serves until `stop` resolves and what was under way has ended. Returns whether it all ended in time.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Result<bool> {
-        let drained = aimass_http::serve(self.app, self.listener, self.listening, stop).await.map_err(Fault::internal)?;
+        let watch = tokio::spawn(watch_clock(self.platform.clone()));
+        let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
+        watch.abort();
         self.platform.close().await;
-        Ok(drained)
+        served.map_err(Fault::internal)
+    }
+}
+
+/// Without the sandbox's clock nothing stops an endless loop any more, so the process ends and whoever watches it
+/// starts a new one.
+async fn watch_clock(platform: Arc<Platform>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Err(fault) = platform.interruptible() {
+            tracing::error!(%fault, "guests cannot be interrupted: the process ends");
+            std::process::exit(1);
+        }
     }
 }
 

@@ -120,7 +120,9 @@ const _: () = assert!(cfg!(target_endian = "little"), "the SDK supports little-e
 pub(crate) fn cast<T: bytemuck::Pod>(bytes: &[u8]) -> Option<std::borrow::Cow<'_, [T]>> {
     match bytemuck::try_cast_slice(bytes) {
         Ok(values) => Some(values.into()),
-        Err(_) if bytes.len().is_multiple_of(size_of::<T>()) => Some(bytemuck::pod_collect_to_vec::<u8, T>(bytes).into()),
+        Err(_) if bytes.len().is_multiple_of(size_of::<T>()) => {
+            Some(bytemuck::pod_collect_to_vec::<u8, T>(bytes).into())
+        }
         Err(_) => None,
     }
 }

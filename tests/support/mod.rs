@@ -91,7 +91,9 @@ impl Server {
         }
         // What it logs goes on to the test's own output.
         let errors = child.stderr.take().unwrap();
-        std::thread::spawn(move || BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        std::thread::spawn(move || {
+            BufReader::new(errors).lines().map_while(Result::ok).for_each(|line| eprintln!("{line}"))
+        });
         let first: Value = serde_json::from_str(&text).unwrap();
         let url = first["url"].as_str().unwrap().to_owned();
         Ok(Self { data: data.to_owned(), url, child, _folder: None })

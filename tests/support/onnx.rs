@@ -106,7 +106,12 @@ pub fn perceptron() -> Vec<u8> {
             node("MatMul", &["h3", "w2"], "h4", vec![]),
             node("Add", &["h4", "b2"], "y", vec![]),
         ],
-        vec![weights("w1", &[8, 16], 1), weights("b1", &[1, 16], 2), weights("w2", &[16, 4], 3), weights("b2", &[1, 4], 4)],
+        vec![
+            weights("w1", &[8, 16], 1),
+            weights("b1", &[1, 16], 2),
+            weights("w2", &[16, 4], 3),
+            weights("b2", &[1, 4], 4),
+        ],
         value_info("x", &[1, 8]),
         value_info("y", &[1, 4]),
     )

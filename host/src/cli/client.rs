@@ -86,7 +86,9 @@ impl Client {
             .and_then(|part| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).ok())
             .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
         let tenant = claims.as_ref().and_then(|claims| claims["tenant"].as_str());
-        tenant.map(str::to_owned).ok_or_else(|| Failure::new("the token is no tenant's: make one with `aimass tokens create`"))
+        tenant
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::new("the token is no tenant's: make one with `aimass tokens create`"))
     }
 
     /// Sends a request and returns the answer's JSON; anything but success is a refusal.
@@ -108,7 +110,12 @@ impl Client {
     }
 
     /// Sends a request with a whole body and returns the whole answer, whatever its status.
-    pub(crate) async fn send(&self, path: &str, request: http::request::Builder, body: Bytes) -> Outcome<Response<Bytes>> {
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Outcome<Response<Bytes>> {
         let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
         self.exchange(path, request, body).await
     }

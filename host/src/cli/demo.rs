@@ -108,7 +108,8 @@ const PLUGIN: [(&str, &str); 4] = [
 ];
 
 /// What the plugin needs beside what a new project has.
-const DEPENDENCIES: &str = "serde = { version = \"1\", default-features = false, features = [\"alloc\", \"derive\"] }\nserde_json = \"1\"\n";
+const DEPENDENCIES: &str =
+    "serde = { version = \"1\", default-features = false, features = [\"alloc\", \"derive\"] }\nserde_json = \"1\"\n";
 
 fn built_plugin() -> Outcome<PathBuf> {
     let project = Cache::user().path().join("demo/file-type");
@@ -120,7 +121,8 @@ fn built_plugin() -> Outcome<PathBuf> {
         std::fs::write(project.join("src").join(name), text)?;
     }
     let manifest = project.join("Cargo.toml");
-    let with_more = std::fs::read_to_string(&manifest)?.replace("[dependencies]\n", &format!("[dependencies]\n{DEPENDENCIES}"));
+    let with_more =
+        std::fs::read_to_string(&manifest)?.replace("[dependencies]\n", &format!("[dependencies]\n{DEPENDENCIES}"));
     std::fs::write(&manifest, with_more)?;
     Ok(build(&project)?.component)
 }
@@ -168,7 +170,8 @@ async fn classify(client: &Client, file: &Path) -> Outcome<Vec<String>> {
     let named = |name: &str| {
         outputs.iter().find(|tensor| tensor.name() == name).ok_or_else(|| Failure::new(format!("there is no `{name}`")))
     };
-    let label = String::from_utf8_lossy(named("label")?.bytes_elements()?.first().copied().unwrap_or_default()).into_owned();
+    let label =
+        String::from_utf8_lossy(named("label")?.bytes_elements()?.first().copied().unwrap_or_default()).into_owned();
     let score = named("score")?.elements::<f32>()?.first().copied().unwrap_or_default();
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(vec![name, output::printable(&label), format!("{score:.3}"), format!("{:.1} ms", took.as_secs_f64() * 1e3)])

@@ -39,8 +39,10 @@ fn findings(devices: Vec<DeviceInfo>) -> Vec<Value> {
             "advice": advice,
         }));
     }
-    all.extend(aimass_toolchain::findings().into_iter().map(|f| {
-        json!({ "what": f.what, "found": f.found, "advice": f.advice })
-    }));
+    all.extend(
+        aimass_toolchain::findings()
+            .into_iter()
+            .map(|f| json!({ "what": f.what, "found": f.found, "advice": f.advice })),
+    );
     all
 }

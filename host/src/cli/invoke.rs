@@ -77,7 +77,8 @@ pub(super) fn route(name: &str) -> String {
 async fn signature(client: &Client, route: &str) -> Outcome<Signature> {
     let mut metadata = client.json(Method::GET, route, None).await?;
     let mut ports = |field: &str| -> Outcome<Vec<Port>> {
-        serde_json::from_value(metadata[field].take()).map_err(|e| Failure::new(format!("the metadata is not valid: {e}")))
+        serde_json::from_value(metadata[field].take())
+            .map_err(|e| Failure::new(format!("the metadata is not valid: {e}")))
     };
     Ok(Signature { inputs: ports("inputs")?, outputs: ports("outputs")?, description: String::new() })
 }
@@ -106,7 +107,8 @@ fn input(text: &str, signature: &Signature) -> Outcome<Tensor> {
     let parsed = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     let mut shape = vec![];
     let mut leaves = vec![];
-    flatten(&parsed, 0, &mut shape, &mut leaves).map_err(|()| Failure::new(format!("`{name}`: the lists are ragged")))?;
+    flatten(&parsed, 0, &mut shape, &mut leaves)
+        .map_err(|()| Failure::new(format!("`{name}`: the lists are ragged")))?;
     // A value that lacks the leading dimensions, such as the batch's, stands for one of them.
     while shape.len() < port.shape.len() {
         shape.insert(0, 1);
@@ -175,7 +177,8 @@ fn from_leaves(port: &Port, shape: Vec<u64>, leaves: &[&Value]) -> aimass_core::
         ElementType::Fp32 => numbers(port, shape, leaves, |v| v.as_f64().map(|n| n as f32)),
         ElementType::Fp64 => numbers(port, shape, leaves, Value::as_f64),
         ElementType::Bytes => {
-            let texts: Vec<String> = leaves.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
+            let texts: Vec<String> =
+                leaves.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect();
             Tensor::from_bytes_elements(&port.name, shape, &texts)
         }
     }

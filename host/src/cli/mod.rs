@@ -150,5 +150,19 @@ fn log_to_stderr(node: bool) {
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let layer = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // People read a terminal; machines read what is not one.
-    if terminal { layer.init() } else { layer.json().init() }
+    if terminal {
+        layer.init()
+    } else {
+        layer.json().init()
+    }
+    if node {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// A library that panics on a tenant's model may quote it: the log gets the place, and the words only on demand.
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let at = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(at, "a thread panicked");
+    tracing::debug!(words = info.payload_as_str().unwrap_or_default(), "it said");
 }

@@ -243,7 +243,9 @@ async fn show(client: &Client, kind: &str, name: &str, json: bool) -> Outcome {
         ("worlds", output::cell(&latest["worlds"])),
         ("imports", output::cell(&latest["imports"])),
     ];
-    for (field, of) in [("backend", "backend"), ("device", "device"), ("why not the GPU", "reason"), ("canary", "canary")] {
+    for (field, of) in
+        [("backend", "backend"), ("device", "device"), ("why not the GPU", "reason"), ("canary", "canary")]
+    {
         rows.push((field, output::cell(&object["placement"][of])));
     }
     for direction in ["inputs", "outputs"] {
@@ -253,6 +255,9 @@ async fn show(client: &Client, kind: &str, name: &str, json: bool) -> Outcome {
         }
     }
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
-    println!("{}", output::table(&["", ""], rows.map(|(field, value)| vec![field.to_owned(), value])).trim_start_matches('\n'));
+    println!(
+        "{}",
+        output::table(&["", ""], rows.map(|(field, value)| vec![field.to_owned(), value])).trim_start_matches('\n')
+    );
     Ok(())
 }

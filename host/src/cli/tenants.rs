@@ -33,18 +33,19 @@ impl Tenants {
                     println!("created the tenant {name}; next: aimass tokens create --tenant {name}");
                 }
             }
-            Self::List => list(client, "/api/v1/tenants", json, &["NAME", "CREATED"], |t| {
-                vec![output::cell(&t["name"]), output::time(&t["created_ms"])]
-            })
-            .await?,
+            Self::List => {
+                list(client, "/api/v1/tenants", json, &["NAME", "CREATED"], |t| {
+                    vec![output::cell(&t["name"]), output::time(&t["created_ms"])]
+                })
+                .await?
+            }
         }
         Ok(())
     }
 }
 
 /// What a tenant's developer needs: everything but giving rights to others.
-const DEVELOPER: &str =
-    "plugins:read,plugins:write,plugins:invoke,models:read,models:write,models:invoke";
+const DEVELOPER: &str = "plugins:read,plugins:write,plugins:invoke,models:read,models:write,models:invoke";
 
 /// Create, list and revoke tokens.
 #[derive(Subcommand)]

@@ -40,8 +40,9 @@ impl<S: Sync> FromRequestParts<S> for Ask {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let caller = parts.extensions.get::<Arc<Caller>>().cloned();
         let request = parts.extensions.get::<RequestId>().cloned();
-        let (caller, request) =
-            caller.zip(request).ok_or_else(|| Fault::internal("a handler that needs a caller stands on a public route"))?;
+        let (caller, request) = caller
+            .zip(request)
+            .ok_or_else(|| Fault::internal("a handler that needs a caller stands on a public route"))?;
         Ok(Self { caller, request })
     }
 }
@@ -120,7 +121,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Rejection> {
         let bytes = whole_body(request, MAX_JSON).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|e| Fault::invalid(format!("the body is not valid: {e}")))?;
+        let value =
+            serde_json::from_slice(&bytes).map_err(|e| Fault::invalid(format!("the body is not valid: {e}")))?;
         Ok(Self(value))
     }
 }
@@ -131,12 +133,17 @@ pub(crate) async fn whole_body(request: Request, limit: usize) -> Result<Bytes> 
     if announced_length(request.headers()).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
+    let expected = announced_length(request.headers()).unwrap_or_default();
     let mut body = request.into_body();
     let Some(first) = next_chunk(&mut body).await? else { return Ok(Bytes::new()) };
     let Some(second) = next_chunk(&mut body).await? else {
         return if first.len() > limit { Err(too_large()) } else { Ok(first) };
     };
-    let mut all = BytesMut::from(first);
+    // What is announced is not there yet, so only so much is believed in advance.
+    let mut all = BytesMut::with_capacity(
+        usize::try_from(expected).unwrap_or(limit).clamp(first.len(), (1 << 20).max(first.len())),
+    );
+    all.extend_from_slice(&first);
     all.extend_from_slice(&second);
     while let Some(chunk) = next_chunk(&mut body).await? {
         if all.len() + chunk.len() > limit {

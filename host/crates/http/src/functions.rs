@@ -26,8 +26,7 @@ pub(crate) async fn call(app: &App, mut request: Request<Incoming>, id: &Request
     }
     headers.insert(HeaderName::from_static("x-forwarded-prefix"), target.prefix);
     *request.uri_mut() = target.inner;
-    let response =
-        platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, id.as_str()).await?;
+    let response = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, id.as_str()).await?;
     let mut response = response.map(Body::new);
     response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)

@@ -79,7 +79,8 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
 
 /// What is temporary says when to come back, even where nobody knows better.
 fn default_retry(code: Code) -> Option<std::time::Duration> {
-    matches!(code, Code::RateLimited | Code::Unavailable | Code::Overloaded).then_some(std::time::Duration::from_secs(1))
+    matches!(code, Code::RateLimited | Code::Unavailable | Code::Overloaded)
+        .then_some(std::time::Duration::from_secs(1))
 }
 
 fn body(path: &str, request: &str, fault: &Fault, status: StatusCode) -> (&'static str, serde_json::Value) {
@@ -101,9 +102,15 @@ fn body(path: &str, request: &str, fault: &Fault, status: StatusCode) -> (&'stat
 fn log(fault: &Fault, request: &str) {
     let cause = fault.cause().unwrap_or_default();
     match fault.code().source() {
-        Source::Platform => tracing::error!(code = %fault.code(), detail = fault.detail(), cause, request, "request failed"),
-        Source::Plugin => tracing::info!(code = %fault.code(), detail = fault.detail(), cause, request, "plugin failed"),
-        Source::Caller => tracing::debug!(code = %fault.code(), detail = fault.detail(), cause, request, "request refused"),
+        Source::Platform => {
+            tracing::error!(code = %fault.code(), detail = fault.detail(), cause, request, "request failed")
+        }
+        Source::Plugin => {
+            tracing::info!(code = %fault.code(), detail = fault.detail(), cause, request, "plugin failed")
+        }
+        Source::Caller => {
+            tracing::debug!(code = %fault.code(), detail = fault.detail(), cause, request, "request refused")
+        }
     }
 }
 

@@ -33,7 +33,11 @@ pub(crate) async fn server_ready(State(app): State<Arc<App>>) -> Result<Answer<V
     Ok(Answer(oip::ready(true)))
 }
 
-pub(crate) async fn metadata(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<Value>, Rejection> {
+pub(crate) async fn metadata(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+) -> Result<Answer<Value>, Rejection> {
     let servable = servable(&app, &ask, &params)?;
     let versions = app.platform().served_versions(&ask.caller, &servable)?;
     let platform = match servable.kind() {

@@ -122,6 +122,14 @@ impl Platform {
     /// The first part that cannot, with the reason.
     pub fn ready(&self) -> Result<()> {
         self.store.healthy()?;
+        self.interruptible()
+    }
+
+    /// Whether guests can still be interrupted.
+    ///
+    /// # Errors
+    /// `unavailable` if not: then this process must end.
+    pub fn interruptible(&self) -> Result<()> {
         self.sandbox.healthy()
     }
 

@@ -98,7 +98,9 @@ impl Residency {
     pub(crate) async fn inspect(&self, onnx: Bytes, device: Device) -> Result<Inspection> {
         let engines = self.engines.clone();
         let parse = onnx.clone();
-        let signature = tokio::task::spawn_blocking(move || engines.inspect(&parse)).await.map_err(aimass_core::Fault::internal)??;
+        let signature = tokio::task::spawn_blocking(move || engines.inspect(&parse))
+            .await
+            .map_err(aimass_core::Fault::internal)??;
         if device == Device::Gpu {
             self.engines.load(onnx, wanted(device)).await?;
         }

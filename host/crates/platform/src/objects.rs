@@ -129,7 +129,13 @@ impl Platform {
         Ok(Page::cut(rows.into_iter().map(Into::into), limit, |v: &VersionDocument| v.version.to_string()))
     }
 
-    pub(crate) fn show_version(&self, tenant: &Tenant, kind: Kind, name: &Name, version: u64) -> Result<VersionDocument> {
+    pub(crate) fn show_version(
+        &self,
+        tenant: &Tenant,
+        kind: Kind,
+        name: &Name,
+        version: u64,
+    ) -> Result<VersionDocument> {
         self.object_row(tenant, kind, name)?;
         Ok(self.version_row(tenant, name, version)?.into())
     }

@@ -6,8 +6,8 @@ use aimass_core::{Code, Fault, Name, Result};
 use crate::objects::{ObjectDocument, ObjectSummary, Page, VersionDocument, live};
 use crate::{Asked, Platform, Scope};
 
-/// Bytes of all keys and values of a plugin's settings together.
-const MAX_SETTINGS: usize = 256 << 10;
+/// Bytes of all keys and values of a plugin's settings together: they are one row of the index, which takes 60 KiB.
+const MAX_SETTINGS: usize = 56 << 10;
 
 impl Platform {
     /// Lists the tenant's plugins by name.
@@ -69,7 +69,7 @@ impl Platform {
     /// Replaces a plugin's settings; the next call sees them.
     ///
     /// # Errors
-    /// `not_found`; `payload_too_large` above 256 KiB.
+    /// `not_found`; `payload_too_large` above 56 KiB.
     pub async fn replace_settings(&self, asked: Asked<'_>, name: &Name, settings: Settings) -> Result<()> {
         let size: usize = settings.iter().map(|(k, v)| k.len() + v.len()).sum();
         if size > MAX_SETTINGS {

@@ -53,7 +53,12 @@ impl Platform {
     ///
     /// # Errors
     /// What reading the store says.
-    pub fn tenants(&self, asked: Asked<'_>, after: Option<&Name>, limit: Option<usize>) -> Result<Page<TenantDocument>> {
+    pub fn tenants(
+        &self,
+        asked: Asked<'_>,
+        after: Option<&Name>,
+        limit: Option<usize>,
+    ) -> Result<Page<TenantDocument>> {
         asked.by.require(Scope::Operator)?;
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let rows = self.store.state().tenants(after, limit + 1)?;

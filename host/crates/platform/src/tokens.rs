@@ -72,7 +72,12 @@ impl Platform {
     ///
     /// # Errors
     /// `invalid_request` for an unknown scope or a bad life time, `insufficient_scope`, `not_found` for an unknown tenant.
-    pub async fn mint_token(&self, asked: Asked<'_>, tenant: Option<&Name>, request: TokenRequest) -> Result<TokenSecret> {
+    pub async fn mint_token(
+        &self,
+        asked: Asked<'_>,
+        tenant: Option<&Name>,
+        request: TokenRequest,
+    ) -> Result<TokenSecret> {
         let tenant = self.token_tenant(&asked, tenant, Scope::TokensWrite)?;
         let scopes = parse_scopes(&request.scopes)?;
         let subject = request.subject;
@@ -101,7 +106,8 @@ impl Platform {
             expires,
             revoked: false,
         };
-        let event = Event::TokenMinted { jti, subject, tenant: tenant.clone(), scopes: document.scopes.clone(), expires };
+        let event =
+            Event::TokenMinted { jti, subject, tenant: tenant.clone(), scopes: document.scopes.clone(), expires };
         self.store
             .write(asked.actor(), move |state| match &tenant {
                 Some(name) if state.tenant(name)?.is_none() => Err(Fault::not_found()),
@@ -187,7 +193,8 @@ fn parse_scopes(words: &[String]) -> Result<Scopes> {
     words
         .iter()
         .map(|word| {
-            word.parse::<Scope>().map_err(|_| Fault::invalid(format!("an unknown scope; there are: {}", known_scopes())))
+            word.parse::<Scope>()
+                .map_err(|_| Fault::invalid(format!("an unknown scope; there are: {}", known_scopes())))
         })
         .collect()
 }

@@ -23,6 +23,8 @@ pub struct UploadRequest {
     pub idempotency_key: Option<String>,
     /// The device that a model must run on.
     pub device: aimass_core::event::Device,
+    /// `If-Match`: what the newest version must be, or the upload is refused.
+    pub expected: Option<Digest>,
 }
 
 /// The result of an upload.
@@ -67,7 +69,7 @@ impl Platform {
     ///
     /// # Errors
     /// `insufficient_scope`; `upload_in_progress` while another one runs under the same name; `conflict` if the name
-    /// is of the other kind.
+    /// is of the other kind; `precondition_failed` if the newest version is not the expected one.
     pub async fn begin_upload(&self, asked: Asked<'_>, request: UploadRequest) -> Result<Result<Upload, Uploaded>> {
         let tenant = asked.tenant(match request.kind {
             Kind::Plugin => Scope::PluginsWrite,
@@ -82,6 +84,7 @@ impl Platform {
             }
         }
         check_kind(&self.store.state(), tenant, request.kind, &request.name)?;
+        check_expected(&self.store.state(), tenant, &request)?;
         let reservation = Reservation::take(&self.uploading, tenant, &request.name)?;
         let writer = self.store.blobs().writer(tenant).await?;
         Ok(Ok(Upload { request, tenant: tenant.clone(), writer, taken: 0, _reservation: reservation }))
@@ -103,17 +106,18 @@ impl Platform {
         let (digest, size) = staged.commit().await?;
 
         let owner = tenant.clone();
-        let UploadRequest { kind, name, idempotency_key, .. } = request;
-        let wanted = name.clone();
+        let (kind, name) = (request.kind, request.name.clone());
         let number = self
             .store
             .write(asked.actor(), move |state| {
                 state.tenant(owner.name())?.ok_or_else(Fault::not_found)?;
-                check_kind(state, &owner, kind, &wanted)?;
-                let version = state.object(&owner, &wanted)?.map_or(1, |row| row.latest + 1);
+                check_kind(state, &owner, kind, &request.name)?;
+                check_expected(state, &owner, &request)?;
+                let UploadRequest { name, idempotency_key, .. } = request;
+                let version = state.object(&owner, &name)?.map_or(1, |row| row.latest + 1);
                 let tenant = owner.name().clone();
                 let event =
-                    Event::VersionCreated { tenant, kind, name: wanted, version, digest, size, inspection, idempotency_key };
+                    Event::VersionCreated { tenant, kind, name, version, digest, size, inspection, idempotency_key };
                 Ok((Some(event), version))
             })
             .await?;
@@ -151,6 +155,18 @@ fn check_kind(state: &State<'_>, tenant: &Tenant, kind: Kind, name: &Name) -> Re
     }
 }
 
+fn check_expected(state: &State<'_>, tenant: &Tenant, request: &UploadRequest) -> Result<()> {
+    let Some(expected) = request.expected else { return Ok(()) };
+    let newest = match state.object(tenant, &request.name)?.filter(|row| !row.deleted) {
+        Some(object) => state.version(tenant, &request.name, object.latest)?.map(|version| version.digest),
+        None => None,
+    };
+    if newest == Some(expected) {
+        return Ok(());
+    }
+    Err(Fault::new(Code::PreconditionFailed, format!("the newest version of `{}` is another one", request.name)))
+}
+
 /// The version that this key made before, if the request is the same.
 fn repeated(state: &State<'_>, tenant: &Tenant, request: &UploadRequest, key: &str) -> Result<Option<VersionRow>> {
     match state.idempotent(tenant, key)? {
@@ -161,7 +177,12 @@ fn repeated(state: &State<'_>, tenant: &Tenant, request: &UploadRequest, key: &s
 }
 
 /// The newest version, if it holds these bytes under the same conditions.
-fn unchanged(state: &State<'_>, tenant: &Tenant, request: &UploadRequest, digest: &Digest) -> Result<Option<VersionRow>> {
+fn unchanged(
+    state: &State<'_>,
+    tenant: &Tenant,
+    request: &UploadRequest,
+    digest: &Digest,
+) -> Result<Option<VersionRow>> {
     let Some(object) = state.object(tenant, &request.name)?.filter(|o| o.kind == request.kind && !o.deleted) else {
         return Ok(None);
     };

@@ -43,7 +43,11 @@ pub(crate) async fn upload(
     Ok(upload::receive(&app, &ask, &params, Kind::Model, placing.device, request).await?)
 }
 
-pub(crate) async fn show(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<ModelDocument>, Rejection> {
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+) -> Result<Answer<ModelDocument>, Rejection> {
     Ok(Answer(app.platform().model(ask.asked(), &params.get("name")?).await?))
 }
 
@@ -62,7 +66,11 @@ pub(crate) async fn versions(
     Ok(Answer(app.platform().model_versions(ask.asked(), &name, after, paging.limit)?))
 }
 
-pub(crate) async fn version(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<VersionDocument>, Rejection> {
+pub(crate) async fn version(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+) -> Result<Answer<VersionDocument>, Rejection> {
     let version = params.version()?.unwrap_or_default();
     Ok(Answer(app.platform().model_version(ask.asked(), &params.get("name")?, version)?))
 }

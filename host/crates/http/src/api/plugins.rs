@@ -34,7 +34,11 @@ pub(crate) async fn upload(
     Ok(upload::receive(&app, &ask, &params, Kind::Plugin, Device::Auto, request).await?)
 }
 
-pub(crate) async fn show(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<ObjectDocument>, Rejection> {
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+) -> Result<Answer<ObjectDocument>, Rejection> {
     Ok(Answer(app.platform().plugin(ask.asked(), &params.get("name")?)?))
 }
 
@@ -53,12 +57,20 @@ pub(crate) async fn versions(
     Ok(Answer(app.platform().plugin_versions(ask.asked(), &name, after, paging.limit)?))
 }
 
-pub(crate) async fn version(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<VersionDocument>, Rejection> {
+pub(crate) async fn version(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+) -> Result<Answer<VersionDocument>, Rejection> {
     let version = params.version()?.unwrap_or_default();
     Ok(Answer(app.platform().plugin_version(ask.asked(), &params.get("name")?, version)?))
 }
 
-pub(crate) async fn settings(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<Settings>, Rejection> {
+pub(crate) async fn settings(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+) -> Result<Answer<Settings>, Rejection> {
     Ok(Answer(app.platform().settings(ask.asked(), &params.get("name")?)?))
 }
 

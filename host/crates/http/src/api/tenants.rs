@@ -37,6 +37,10 @@ pub(crate) async fn list(
     Ok(Answer(app.platform().tenants(ask.asked(), after.as_ref(), paging.limit)?))
 }
 
-pub(crate) async fn show(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<TenantDocument>, Rejection> {
+pub(crate) async fn show(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+) -> Result<Answer<TenantDocument>, Rejection> {
     Ok(Answer(app.platform().tenant(ask.asked(), &params.get("tenant")?)?))
 }

@@ -2,12 +2,12 @@
 
 use aimass_core::event::{Device, Kind};
 use aimass_core::limits::{MAX_COMPONENT, MAX_MODEL};
-use aimass_core::{Code, Fault, Result};
+use aimass_core::{Code, Digest, Fault, Result};
 use aimass_platform::{UploadRequest, VersionDocument};
 use axum::Json as Answer;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LOCATION, ETAG};
+use http::header::{CONTENT_LOCATION, ETAG, IF_MATCH};
 use http::{HeaderMap, StatusCode};
 
 use crate::app::App;
@@ -27,7 +27,8 @@ pub(super) async fn receive(
     if announced_length(request.headers()).is_some_and(|length| length > limit) {
         return Err(Fault::new(Code::PayloadTooLarge, format!("a {} is at most {limit} bytes", kind.as_str())));
     }
-    let wanted = UploadRequest { kind, name: params.get("name")?, idempotency_key, device };
+    let expected = expected(request.headers())?;
+    let wanted = UploadRequest { kind, name: params.get("name")?, idempotency_key, device, expected };
     let platform = app.platform();
     let uploaded = match platform.begin_upload(ask.asked(), wanted).await? {
         Err(repeated) => repeated,
@@ -52,4 +53,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().map_err(|_| Fault::invalid("an `Idempotency-Key` is visible ASCII"))?;
     Ok(Some(text.to_owned()))
+}
+
+/// `If-Match: "sha256:…"`: the tag that an upload or a look at a version answered with.
+fn expected(headers: &HeaderMap) -> Result<Option<Digest>> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let tag = value.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
+    let tag = tag.ok_or_else(|| Fault::invalid("`If-Match` is a version's digest in double quotes"))?;
+    tag.parse().map(Some)
 }
