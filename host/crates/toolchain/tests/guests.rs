@@ -1,17 +1,21 @@
-//! Builds guests for real, by whichever rung of the ladder holds here. The first run on a machine may take minutes.
+//! Builds guests for real, on the rung that needs Debian's packages alone. The first run on a machine may take minutes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use aimass_toolchain::{BuildOptions, Cache, Progress, Rung, Template, ToolchainError, build, fetch, new_project};
+use aimass_toolchain::{BuildOptions, Cache, Progress, Rung, Stage, Template, ToolchainError, build, fetch, new_project};
 
 /// As in the component model's binary format.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 fn built(project: &Path) -> Vec<u8> {
-    built_by(BuildOptions::default(), project)
+    built_by(debian(), project)
+}
+
+/// The tests reach the package registries and nothing else, so rustup is not asked.
+fn debian() -> BuildOptions {
+    BuildOptions { rung: Some(Rung::Debian), ..BuildOptions::default() }
 }
 
 fn built_by(options: BuildOptions, project: &Path) -> Vec<u8> {
@@ -30,9 +34,11 @@ fn both_templates_build_pass_their_tests_and_build_again_in_seconds() {
         new_project(&project, name, template).unwrap();
         assert!(built(&project).starts_with(COMPONENT));
 
-        let started = Instant::now();
-        assert!(built(&project).starts_with(COMPONENT));
-        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        // The second build makes nothing again that the first one made.
+        let mut seen = Vec::new();
+        build(&project, debian(), &mut |step: Progress| seen.push(step)).unwrap_or_else(|e| panic!("{e}"));
+        let slow = [Stage::Download, Stage::Unpack, Stage::StandardLibrary];
+        assert!(seen.iter().all(|step| !slow.contains(&step.stage)), "{seen:?}");
 
         let mut tests = Command::new("cargo");
         tests.arg("test").current_dir(&project).env("CARGO_TARGET_DIR", dir.path().join("target"));
@@ -51,7 +57,7 @@ fn a_guest_builds_where_rustup_has_no_target_and_the_machine_is_a_debian() {
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("by-debian");
     new_project(&project, "by-debian", Template::Model).unwrap();
-    let options = BuildOptions { rung: Some(Rung::Debian), ..BuildOptions::default() };
+    let options = debian();
     assert!(built_by(options, &project).starts_with(COMPONENT));
 }
 
@@ -71,7 +77,7 @@ fn a_mistake_is_told_in_the_compilers_own_words() {
     let project = dir.path().join("wrong");
     new_project(&project, "wrong", Template::Http).unwrap();
     std::fs::write(project.join("src/lib.rs"), "fn f() -> u8 { \"text\" }").unwrap();
-    match build(&project, BuildOptions::default(), &mut |_| {}) {
+    match build(&project, debian(), &mut |_| {}) {
         Err(ToolchainError::Compile(text)) => {
             assert!(text.contains("error[E0308]") && text.contains("src/lib.rs:1"), "{text}");
             assert!(!text.contains("Compiling "), "{text}");
@@ -95,9 +101,7 @@ fn two_builds_at_once_both_succeed() {
 #[test]
 fn magikas_files_are_fetched_checked_and_then_found_in_the_cache() {
     let magika = fetch::magika(&Cache::user()).unwrap();
-    let started = Instant::now();
     assert_eq!(fetch::magika(&Cache::user()).unwrap().model, magika.model);
-    assert!(started.elapsed() < Duration::from_secs(5));
     for json in [magika.config, magika.content_types] {
         assert!(std::fs::read_to_string(json).unwrap().starts_with('{'));
     }
