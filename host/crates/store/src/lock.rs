@@ -13,7 +13,7 @@ use crate::failure::io_fault;
 /// The folder's lock, held until this is dropped (or the process ends, however it ends).
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
@@ -46,7 +46,15 @@ impl FolderLock {
         }
         // Only for the message above; that it fails on a full disk does not matter.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that this one has forked but that has not become another program
+        // yet holds it as well, and with it the lock.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -64,5 +72,15 @@ mod tests {
         assert!(fault.detail().contains(&std::process::id().to_string()), "{fault}");
         drop(held);
         FolderLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_copy_of_the_file_in_a_child_does_not_keep_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = FolderLock::take(dir.path()).unwrap();
+        let copy = held.file.try_clone().unwrap();
+        drop(held);
+        FolderLock::take(dir.path()).unwrap();
+        drop(copy);
     }
 }

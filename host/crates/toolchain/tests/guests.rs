@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use aimass_toolchain::{BuildOptions, Cache, Progress, Rung, Stage, Template, ToolchainError, build, fetch, new_project};
+use aimass_toolchain::{
+    BuildOptions, Cache, Progress, Rung, Stage, Template, ToolchainError, build, fetch, new_project,
+};
 
 /// As in the component model's binary format.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
