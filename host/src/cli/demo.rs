@@ -12,6 +12,7 @@ use serde_json::json;
 use super::client::Client;
 use super::guest::build;
 use super::invoke::{infer, route};
+use super::tenants::DEVELOPER;
 use super::{Failure, Outcome, output};
 use crate::compose::Node;
 use crate::config::Raw;
@@ -130,7 +131,7 @@ fn built_plugin() -> Outcome<PathBuf> {
 /// Creates a tenant; returns its developer's token and a client that holds it.
 async fn tenant(operator: &Client, name: &str) -> Outcome<(String, Client)> {
     operator.json(Method::POST, "/api/v1/tenants", Some(&json!({ "name": name }))).await?;
-    let scopes = ["plugins:read", "plugins:write", "plugins:invoke", "models:read", "models:write", "models:invoke"];
+    let scopes: Vec<&str> = DEVELOPER.split(',').collect();
     let wish = json!({ "subject": "demo", "scopes": scopes });
     let minted = operator.json(Method::POST, &format!("/api/v1/tenants/{name}/tokens"), Some(&wish)).await?;
     let token = minted["token"].as_str().unwrap_or_default().to_owned();

@@ -45,7 +45,7 @@ impl Tenants {
 }
 
 /// What a tenant's developer needs: everything but giving rights to others.
-const DEVELOPER: &str = "plugins:read,plugins:write,plugins:invoke,models:read,models:write,models:invoke";
+pub(super) const DEVELOPER: &str = "plugins:read,plugins:write,plugins:invoke,models:read,models:write,models:invoke";
 
 /// Create, list and revoke tokens.
 #[derive(Subcommand)]

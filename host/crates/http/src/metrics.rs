@@ -2,7 +2,6 @@
 //!
 //! No label holds a tenant's name: `/metrics` needs no token.
 
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -32,8 +31,6 @@ pub(crate) struct Metrics {
     seconds: Family<RouteOnly, Histogram, fn() -> Histogram>,
     /// Connections that are open now.
     pub(crate) connections: Gauge<i64, std::sync::atomic::AtomicI64>,
-    /// Connections that were refused because the limit was reached.
-    pub(crate) refused: Counter<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -44,9 +41,8 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             connections: Gauge::default(),
-            refused: Counter::default(),
         };
-        let Self { mut registry, requests, seconds, connections, refused } = metrics;
+        let Self { mut registry, requests, seconds, connections } = metrics;
         registry.register("http_requests", "Requests answered, by route and status", requests.clone());
         registry.register_with_unit(
             "http_request_duration",
@@ -55,8 +51,7 @@ impl Metrics {
             seconds.clone(),
         );
         registry.register("http_connections", "Connections that are open", connections.clone());
-        registry.register("http_connections_refused", "Connections over the limit", refused.clone());
-        Self { registry, requests, seconds, connections, refused }
+        Self { registry, requests, seconds, connections }
     }
 
     pub(crate) fn answered(&self, route: &'static str, status: u16, took: Duration) {
