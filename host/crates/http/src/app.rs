@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::guard::Answered;
+use crate::linger::Lingering;
 use crate::metrics::Metrics;
 use crate::problem::{Rejection, finish};
 use crate::{functions, routes};
@@ -106,6 +107,7 @@ impl App {
 pub(crate) async fn handle(app: Arc<App>, router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
     let started = Instant::now();
     let id = RequestId::new();
+    let request = Lingering::over(request);
     let (path, response);
     if request.uri().path().starts_with(functions::PREFIX) {
         path = functions::PREFIX.to_owned();

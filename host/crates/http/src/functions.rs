@@ -6,17 +6,17 @@ use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
-use hyper::body::Incoming;
 
 use crate::app::{App, RequestId};
 use crate::guard::{Answered, bearer};
+use crate::linger::Lingering;
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
 
 /// Calls the function that the path names. The guest sees the rest of the path, and what was taken off it in
 /// `x-forwarded-prefix`; it never sees a token of the platform.
-pub(crate) async fn call(app: &App, mut request: Request<Incoming>, id: &RequestId) -> Result<Response> {
+pub(crate) async fn call(app: &App, mut request: Request<Lingering>, id: &RequestId) -> Result<Response> {
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
     let caller = bearer(request.headers()).ok().and_then(|token| platform.auth().verify(token).ok());

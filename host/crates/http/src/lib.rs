@@ -8,6 +8,7 @@ mod app;
 mod extract;
 mod functions;
 mod guard;
+mod linger;
 mod listener;
 mod metrics;
 pub mod oip;
