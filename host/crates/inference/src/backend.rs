@@ -1,6 +1,7 @@
 //! What an engine is to the rest of this crate: it loads a model or says why not, and runs what it loaded.
 
 use aimass_core::{Code, Fault, Signature, Tensor};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A library that runs models on one kind of device.
@@ -35,7 +36,7 @@ pub trait Loaded: Send {
 }
 
 /// What the caller of [`Backend::load`] decides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadOptions {
     /// The most bytes that one tensor inside the model may have.
     pub max_tensor: u64,

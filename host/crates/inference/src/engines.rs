@@ -1,5 +1,6 @@
-//! The engines of one node: they read models, decide where each runs, and own the threads that run them.
+//! The engines of one process: they read models, decide where each runs, and own the threads that run them.
 
+use std::borrow::Cow;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use aimass_core::{Code, Fault, Result, Signature};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backend::{Backend, LoadOptions, Loaded as _, Refused};
 use crate::cpu::{self, Tract, TractModel};
@@ -19,7 +20,7 @@ use crate::onnx::Onnx;
 use crate::pool::{Lane, Pool};
 
 /// How many threads, what queue, which devices.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EngineConfig {
     /// Threads that run models on the CPU.
     pub threads: usize,
@@ -49,7 +50,7 @@ impl Default for EngineConfig {
 }
 
 /// Which Vulkan devices may serve models.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GpuPolicy {
     /// None.
     Off,
@@ -61,7 +62,7 @@ pub enum GpuPolicy {
 }
 
 /// Where a tenant wants a model to run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Device {
     /// On the GPU if it is right and faster there, else on the CPU.
     #[default]
@@ -73,10 +74,10 @@ pub enum Device {
 }
 
 /// A device that models can run on, for `doctor`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceInfo {
     /// The engine that uses it.
-    pub backend: &'static str,
+    pub backend: Cow<'static, str>,
     /// What it calls itself; for the GPU engine without a device, why there is none.
     pub device: String,
     /// Whether it computes in software (llvmpipe); the CPU is no such thing.
@@ -158,20 +159,20 @@ impl Engines {
     /// The devices that there are. Blocks while the GPU is looked for the first time.
     pub fn devices(&self) -> Vec<DeviceInfo> {
         let cpu = DeviceInfo {
-            backend: Tract.name(),
+            backend: Tract.name().into(),
             device: format!("CPU, {} threads", self.config.threads),
             software: false,
             available: true,
         };
         let gpu = match self.gpu.device() {
             Ok(device) => DeviceInfo {
-                backend: gpu::NAME,
+                backend: gpu::NAME.into(),
                 device: device.name.clone(),
                 software: device.software,
                 available: self.config.gpu != GpuPolicy::Off,
             },
             Err(reason) => {
-                DeviceInfo { backend: gpu::NAME, device: reason.to_owned(), software: false, available: false }
+                DeviceInfo { backend: gpu::NAME.into(), device: reason.to_owned(), software: false, available: false }
             }
         };
         vec![cpu, gpu]

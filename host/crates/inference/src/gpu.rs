@@ -125,7 +125,7 @@ pub(crate) fn place(
     let mut model = Wonnx.load(model, options).map_err(|refused| Placement::cpu(refused.0))?;
     let verdict = canary::compare(model.as_mut(), &mut cpu).map_err(|error| Placement::cpu(error.to_string()))?;
     let mut placement = Placement {
-        backend: NAME,
+        backend: NAME.into(),
         device: adapter.name.clone(),
         reason: None,
         canary: Some(verdict.error),
@@ -147,7 +147,7 @@ pub(crate) fn place(
     };
     match reason {
         Some(reason) => {
-            (placement.backend, placement.device, placement.reason) = ("tract", "CPU".into(), Some(reason));
+            (placement.backend, placement.device, placement.reason) = ("tract".into(), "CPU".into(), Some(reason));
             Err(placement)
         }
         None => Ok(Placed { model, placement }),

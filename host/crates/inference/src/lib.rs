@@ -16,6 +16,7 @@ mod isolated;
 mod loaded;
 mod onnx;
 mod pool;
+pub mod process;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A model on its device, as the rest of the platform holds it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::pool::{Lane, past_deadline};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Placement {
     /// The engine: `tract` or `wonnx`.
-    pub backend: &'static str,
+    pub backend: Cow<'static, str>,
     /// The device, as it calls itself; `CPU` for the CPU.
     pub device: String,
     /// Why it is not on the GPU; nothing if it is.
@@ -40,7 +41,7 @@ pub struct Race {
 
 impl Placement {
     pub(crate) fn cpu(reason: impl Into<String>) -> Self {
-        Self { backend: "tract", device: "CPU".into(), reason: Some(reason.into()), canary: None, race: None }
+        Self { backend: "tract".into(), device: "CPU".into(), reason: Some(reason.into()), canary: None, race: None }
     }
 }
 
@@ -79,6 +80,33 @@ impl Loaded {
         }
     }
 
+    /// Runs it on this thread, or on the GPU's while this one waits: for a thread that is there to run models.
+    /// `inputs` fit the signature, in its order.
+    ///
+    /// # Errors
+    /// As for [`infer`](seam::Model::infer).
+    pub(crate) fn run_here(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Tensor>> {
+        if let Some(gpu) = self.on_gpu() {
+            match gpu.run_blocking(inputs.clone(), deadline)? {
+                Ok(outputs) => return Ok(outputs),
+                Err(error) => self.failed_on_gpu(error)?,
+            }
+        } else if self.strict {
+            return Err(no_other_engine());
+        }
+        self.cpu.run_here(inputs).map_err(Fault::from)
+    }
+
+    /// Whether the CPU may try now.
+    fn failed_on_gpu(&self, error: RunError) -> Result<()> {
+        match error {
+            RunError::Lost(why) => self.leave_gpu(&why),
+            error if self.strict => return Err(error.into()),
+            error => tracing::warn!(%error, "a run failed on the GPU and moves to the CPU"),
+        }
+        if self.strict { Err(no_other_engine()) } else { Ok(()) }
+    }
+
     fn on_gpu(&self) -> Option<&Lane> {
         self.gpu.as_ref().filter(|_| self.placement.load().backend != "tract")
     }
@@ -99,20 +127,21 @@ impl seam::Model for Loaded {
         if let Some(gpu) = self.on_gpu() {
             match gpu.run(inputs.clone(), deadline).await? {
                 Ok(outputs) => return Ok(outputs),
-                Err(RunError::Lost(why)) => self.leave_gpu(&why),
-                Err(error) if self.strict => return Err(error.into()),
-                Err(error) => tracing::warn!(%error, "a run failed on the GPU and moves to the CPU"),
+                Err(error) => self.failed_on_gpu(error)?,
             }
-        }
-        if self.strict {
-            return Err(Fault::new(Code::Unavailable, "the GPU failed, and this model may run nowhere else"));
+        } else if self.strict {
+            return Err(no_other_engine());
         }
         self.cpu.run(inputs, deadline).await?.map_err(Fault::from)
     }
 }
 
+fn no_other_engine() -> Fault {
+    Fault::new(Code::Unavailable, "the GPU failed, and this model may run nowhere else")
+}
+
 /// The inputs as the signature lists them; every one is there once, which was checked.
-fn in_order(signature: &Signature, mut inputs: Vec<Tensor>) -> Vec<Tensor> {
+pub(crate) fn in_order(signature: &Signature, mut inputs: Vec<Tensor>) -> Vec<Tensor> {
     for (position, port) in signature.inputs.iter().enumerate() {
         if inputs[position].name() != port.name
             && let Some(found) = inputs.iter().position(|t| t.name() == port.name)

@@ -56,6 +56,30 @@ impl Lane {
         Self { pool, sessions: Arc::new(Sessions { idle: Mutex::new(idle), origin }) }
     }
 
+    /// The same, blocking this thread. A run that hangs ends by the engine's own limit, as it does there.
+    pub(crate) fn run_blocking(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Result<Vec<Tensor>, RunError>> {
+        self.queue(inputs, deadline)?.blocking_recv().map_err(|_| past_deadline())
+    }
+
+    /// A run on this thread, past the pool: for a thread that is there to run models.
+    pub(crate) fn run_here(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, RunError> {
+        self.sessions.run(inputs)
+    }
+
+    fn queue(
+        &self,
+        inputs: Vec<Tensor>,
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Result<Vec<Tensor>, RunError>>> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { sessions: Arc::clone(&self.sessions), inputs, deadline, answer };
+        match self.pool.0.try_send(job) {
+            Ok(()) => Ok(answered),
+            Err(TrySendError::Full(_)) => Err(Fault::new(Code::Overloaded, "the inference queue is full; try again")),
+            Err(TrySendError::Disconnected(_)) => Err(Fault::internal("the inference threads are gone")),
+        }
+    }
+
     /// As if every instance had been lost in a run.
     #[cfg(test)]
     pub(crate) fn break_sessions(&self) {
@@ -68,15 +92,7 @@ impl Lane {
     /// The outer one: `overloaded` when the queue is full, `unavailable` when the deadline passed. The inner one is
     /// the engine's.
     pub(crate) async fn run(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Result<Vec<Tensor>, RunError>> {
-        let (answer, answered) = oneshot::channel();
-        let job = Job { sessions: Arc::clone(&self.sessions), inputs, deadline, answer };
-        match self.pool.0.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                return Err(Fault::new(Code::Overloaded, "the inference queue is full; try again"));
-            }
-            Err(TrySendError::Disconnected(_)) => return Err(Fault::internal("the inference threads are gone")),
-        }
+        let answered = self.queue(inputs, deadline)?;
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Ok(Ok(result)) => Ok(result),
             // The thread dropped the job unrun, or the time is up while it runs: the same to the caller.
