@@ -10,7 +10,8 @@ use aimass_auth::{Auth, AuthConfig};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Code, Fault, Result};
 use aimass_http::{App, ListenerConfig};
-use aimass_inference::{EngineConfig, Engines, GpuPolicy};
+use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
+use aimass_inference::{EngineConfig, GpuPolicy};
 use aimass_platform::{Folders, Guests, Parts, Platform};
 use aimass_sandbox::{PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
@@ -26,6 +27,9 @@ const OPERATOR_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Clock difference between nodes that a token's times may show.
 const LEEWAY: Duration = Duration::from_secs(5);
+
+/// A model that has not answered so long after the longest deadline of a call never will.
+const RUN_SLACK: Duration = Duration::from_secs(1);
 
 /// A node that is bound to its port and ready to run.
 pub(crate) struct Node {
@@ -48,15 +52,7 @@ impl Node {
         let store = Store::open(&folders.store)?;
         let auth = AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY };
         let auth = Arc::new(Auth::open(&folders.keys, auth)?);
-        let engines = Arc::new(Engines::new(EngineConfig {
-            threads: config.inference_threads,
-            gpu: match config.gpu {
-                Gpu::Auto => GpuPolicy::Auto,
-                Gpu::Off => GpuPolicy::Off,
-                Gpu::Any => GpuPolicy::Any,
-            },
-            ..EngineConfig::default()
-        })?);
+        let engines = Arc::new(EngineProcesses::new(engines(config)?));
         let guests = Arc::new(Guests::default());
         let limits = InvocationLimits {
             deadline: config.call_deadline,
@@ -90,6 +86,21 @@ impl Node {
         self.platform.close().await;
         served.map_err(Fault::internal)
     }
+}
+
+/// What the engine processes are given.
+pub(crate) fn engines(config: &Config) -> Result<ProcessConfig> {
+    let gpu = match config.gpu {
+        Gpu::Auto => GpuPolicy::Auto,
+        Gpu::Off => GpuPolicy::Off,
+        Gpu::Any => GpuPolicy::Any,
+    };
+    Ok(ProcessConfig {
+        engines: EngineConfig { threads: config.inference_threads, gpu, ..EngineConfig::default() },
+        command: EngineCommand::own()?,
+        memory: config.engine_memory,
+        run_limit: config.call_deadline + RUN_SLACK,
+    })
 }
 
 /// Without the sandbox's clock nothing stops an endless loop any more, so the process ends and whoever watches it

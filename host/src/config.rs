@@ -35,6 +35,10 @@ pub(crate) struct Raw {
     /// Memory of loaded models together, MiB [default: 1024]
     #[arg(long, env = "AIMASS_MODEL_MEMORY_MIB", value_name = "MIB")]
     model_memory_mib: Option<u64>,
+    /// Memory of the process that runs models on the CPU, MiB; it is replaced when it takes more [default: twice the
+    /// loaded models' memory, and 1024]
+    #[arg(long, env = "AIMASS_ENGINE_MEMORY_MIB", value_name = "MIB")]
+    engine_memory_mib: Option<u64>,
     /// Threads that run models on the CPU [default: one per core]
     #[arg(long, env = "AIMASS_INFERENCE_THREADS", value_name = "NUMBER")]
     inference_threads: Option<usize>,
@@ -68,6 +72,7 @@ pub(crate) struct Config {
     pub(crate) call_memory: usize,
     pub(crate) calls: u32,
     pub(crate) model_memory: u64,
+    pub(crate) engine_memory: u64,
     pub(crate) inference_threads: usize,
     pub(crate) gpu: Gpu,
     pub(crate) grace: Duration,
@@ -85,6 +90,9 @@ impl Raw {
             Some(folder) => folder,
             None => default_data().ok_or("no home folder is known: name a data folder with --data")?,
         };
+        let model_memory_mib = self.model_memory_mib.or(file.model_memory_mib).unwrap_or(1_024);
+        // A model holds its weights as they came and as a plan repacked them; running it takes memory besides.
+        let engine_memory_mib = model_memory_mib.saturating_mul(2).saturating_add(1_024);
         let config = Config {
             data,
             listen: self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
@@ -92,7 +100,9 @@ impl Raw {
             call_deadline: Duration::from_secs(self.call_seconds.or(file.call_seconds).unwrap_or(30)),
             call_memory: self.call_memory_mib.or(file.call_memory_mib).unwrap_or(256).saturating_mul(1 << 20),
             calls: self.calls.or(file.calls).unwrap_or(1_000),
-            model_memory: self.model_memory_mib.or(file.model_memory_mib).unwrap_or(1_024).saturating_mul(1 << 20),
+            model_memory: model_memory_mib.saturating_mul(1 << 20),
+            engine_memory: (self.engine_memory_mib.or(file.engine_memory_mib).unwrap_or(engine_memory_mib))
+                .saturating_mul(1 << 20),
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
@@ -105,6 +115,7 @@ impl Raw {
         within("call-memory-mib", (config.call_memory >> 20) as u64, 1, 4_096)?;
         within("calls", config.calls.into(), 1, 10_000)?;
         within("model-memory-mib", config.model_memory >> 20, 1, 1 << 20)?;
+        within("engine-memory-mib", config.engine_memory >> 20, 64, 1 << 22)?;
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
         within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
         if config.issuer.is_empty() || config.issuer.len() > 256 {

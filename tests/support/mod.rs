@@ -148,15 +148,33 @@ impl Server {
 
     /// A figure of `/proc/<pid>/status`, in KiB where it is memory.
     pub fn figure(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        figure(self.child.id(), field)
+    }
+
+    /// The process that holds models on the CPU, if one runs.
+    pub fn engine(&self) -> Option<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().flatten();
+        let children = tasks.flat_map(|task| std::fs::read_to_string(task.path().join("children")));
+        let children: Vec<u32> = children
+            .flat_map(|line| line.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+            .collect();
+        children.into_iter().find(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.ends_with("engine\0--device\0cpu\0")
+        })
     }
 
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
+}
+
+/// A figure of a process's `/proc/<pid>/status`, in KiB where it is memory.
+pub fn figure(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 impl Drop for Server {

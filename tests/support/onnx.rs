@@ -138,3 +138,37 @@ pub fn convolutions(biases: bool) -> Vec<u8> {
         value_info("y", &[1, 4, 8, 8]),
     )
 }
+
+/// INT64 in `onnx.proto`'s TensorProto.DataType.
+const INT64: u64 = 7;
+
+fn shape(name: &str, shape: &[u64]) -> Message {
+    let raw: Vec<u8> = shape.iter().flat_map(|d| d.to_le_bytes()).collect();
+    Message::default().int(1, shape.len() as u64).int(2, INT64).text(8, name).bytes(9, &raw)
+}
+
+/// x [1,1] → y [1,1] through a tensor of `mib` MiB, which is there only while it runs.
+pub fn eater(mib: u64) -> Vec<u8> {
+    let nodes = vec![
+        node("Expand", &["x", "shape"], "large", vec![]),
+        node("Relu", &["large"], "larger", vec![]),
+        node("ReduceMax", &["larger"], "y", vec![]),
+    ];
+    graph(nodes, vec![shape("shape", &[mib, 1 << 18])], value_info("x", &[1, 1]), value_info("y", &[1, 1]))
+}
+
+/// x [1,1] → y [1,1] through sixty-four products of matrices, 2,500 wide: the better part of a minute.
+pub fn slow() -> Vec<u8> {
+    let mut nodes = vec![node("Expand", &["x", "shape"], "t0", vec![])];
+    for step in 0..64 {
+        nodes.push(node("MatMul", &[&format!("t{step}"), "t0"], &format!("t{}", step + 1), vec![]));
+    }
+    nodes.push(node("ReduceMax", &["t64"], "y", vec![]));
+    graph(nodes, vec![shape("shape", &[2500, 2500])], value_info("x", &[1, 1]), value_info("y", &[1, 1]))
+}
+
+/// `y = x w` over a 1×n input, with n² weights of their own.
+pub fn matrix(n: u64, seed: u64) -> Vec<u8> {
+    let nodes = vec![node("MatMul", &["x", "w"], "y", vec![])];
+    graph(nodes, vec![weights("w", &[n, n], seed)], value_info("x", &[1, n]), value_info("y", &[1, n]))
+}

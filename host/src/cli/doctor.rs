@@ -1,18 +1,22 @@
 //! `aimass doctor`: what was found, and what to do about what is missing.
 
-use aimass_inference::{DeviceInfo, EngineConfig, Engines};
+use aimass_inference::DeviceInfo;
+use aimass_inference::process::EngineProcesses;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Outcome, output};
+use super::{Failure, Outcome, output};
+use crate::compose;
+use crate::config::Raw;
 
 /// Say which devices, engines and toolchains were found, and what to do about what is missing.
 #[derive(Args)]
 pub(super) struct Doctor {}
 
 impl Doctor {
-    pub(super) fn run(self, json: bool) -> Outcome {
-        let devices = Engines::new(EngineConfig::default())?.devices();
+    pub(super) async fn run(self, json: bool) -> Outcome {
+        let config = Raw::default().checked(None).map_err(Failure::Other)?;
+        let devices = EngineProcesses::new(compose::engines(&config)?).devices().await?;
         let findings = findings(devices);
         if json {
             output::json(&Value::Array(findings));

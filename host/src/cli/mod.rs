@@ -3,6 +3,7 @@
 mod client;
 mod demo;
 mod doctor;
+mod engine;
 mod guest;
 mod invoke;
 mod objects;
@@ -105,12 +106,18 @@ enum Command {
     Tokens(tenants::Tokens),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
     Doctor(doctor::Doctor),
+    /// Hold models for the server that started this process
+    #[command(hide = true)]
+    Engine(engine::Engine),
 }
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit status.
 pub(crate) fn run() -> ExitCode {
     let Cli { json, connection, command } = Cli::parse();
-    log_to_stderr(matches!(command, Command::Serve(_)));
+    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_)));
+    if let Command::Engine(engine) = command {
+        return ended(engine.run());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&Failure::new(format!("no runtime: {e}"))),
@@ -127,11 +134,17 @@ pub(crate) fn run() -> ExitCode {
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
-            Command::Doctor(c) => c.run(json),
+            Command::Doctor(c) => c.run(json).await,
+            // Has no use for this runtime, and has run already.
+            Command::Engine(c) => c.run(),
         }
     });
     // Threads that run a model or a guest are not waited for: what must be kept is on disk already.
     runtime.shutdown_background();
+    ended(outcome)
+}
+
+fn ended(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failed(&failure),

@@ -4,6 +4,7 @@
 //! Closing then would make the kernel reset the connection, and the client could lose the answer before it read it
 //! (RFC 9112, section 9.6). So what is left of the body is read and thrown away, for a while.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,8 +15,10 @@ use http::{Request, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-/// How long: an upload of 1 GiB at 1 Gbit/s. A client that goes on for longer is cut off.
+/// How long, and how much, is still read. A client that goes on is cut off: it is refused something large, and should
+/// not have to send all of it before it can know.
 const LINGER: Duration = Duration::from_secs(10);
+const LINGER_BYTES: usize = 16 << 20;
 
 /// A request's body that is read to its end even when nobody asks for it.
 pub(crate) struct Lingering(Option<Incoming>, Version);
@@ -56,7 +59,12 @@ impl Drop for Lingering {
         let Some(mut body) = self.0.take().filter(unread) else { return };
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(tokio::time::timeout(LINGER, async move {
-                while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+                let mut left = LINGER_BYTES;
+                while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+                    && let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len))
+                {
+                    left = rest;
+                }
             }));
         }
     }

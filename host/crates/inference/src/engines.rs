@@ -164,16 +164,23 @@ impl Engines {
             software: false,
             available: true,
         };
-        let gpu = match self.gpu.device() {
-            Ok(device) => DeviceInfo {
-                backend: gpu::NAME.into(),
-                device: device.name.clone(),
-                software: device.software,
-                available: self.config.gpu != GpuPolicy::Off,
+        let unavailable = |reason: &str| DeviceInfo {
+            backend: gpu::NAME.into(),
+            device: reason.to_owned(),
+            software: false,
+            available: false,
+        };
+        let gpu = match self.config.gpu {
+            GpuPolicy::Off => unavailable("turned off on this node"),
+            GpuPolicy::Auto | GpuPolicy::Any => match self.gpu.device() {
+                Ok(device) => DeviceInfo {
+                    backend: gpu::NAME.into(),
+                    device: device.name.clone(),
+                    software: device.software,
+                    available: true,
+                },
+                Err(reason) => unavailable(reason),
             },
-            Err(reason) => {
-                DeviceInfo { backend: gpu::NAME.into(), device: reason.to_owned(), software: false, available: false }
-            }
         };
         vec![cpu, gpu]
     }

@@ -39,7 +39,7 @@ impl Inference for Guests {
         Ok(platform.models.load_resolved(tenant, &resolved).await?)
     }
 
-    async fn from_bytes(&self, _tenant: &Tenant, onnx: Bytes) -> Result<Arc<dyn Model>> {
-        Ok(self.platform()?.models.load_bytes(onnx).await?)
+    async fn from_bytes(&self, tenant: &Tenant, onnx: Bytes) -> Result<Arc<dyn Model>> {
+        Ok(self.platform()?.models.load_bytes(tenant, onnx).await?)
     }
 }

@@ -23,7 +23,7 @@ use aimass_auth::Auth;
 use aimass_core::event::Actor;
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Name, Result, Tenant};
-use aimass_inference::Engines;
+use aimass_inference::process::EngineProcesses;
 use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
@@ -69,7 +69,7 @@ pub struct Parts {
     /// Plugins.
     pub sandbox: Arc<Sandbox>,
     /// Models.
-    pub engines: Arc<Engines>,
+    pub engines: Arc<EngineProcesses>,
     /// How guests reach models; made before the sandbox, which needs it.
     pub guests: Arc<Guests>,
     /// What an invocation may use.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use aimass_core::event::{Device, Inspection, Kind};
 use aimass_core::{Digest, Name, Result, Tenant};
-use aimass_inference::{Engines, Loaded, Placement};
+use aimass_inference::Placement;
+use aimass_inference::process::{EngineProcesses, ModelKey, ProcessModel};
 use aimass_store::Blobs;
 use bytes::Bytes;
 use quick_cache::Weighter;
@@ -79,53 +80,58 @@ impl Platform {
 
 /// The models in memory. The least recently used leave when the budget is used up, and come back on demand.
 pub(crate) struct Residency {
-    engines: Arc<Engines>,
+    engines: Arc<EngineProcesses>,
     blobs: Blobs,
-    loaded: Cache<Key, Arc<Loaded>, ByMemory>,
+    loaded: Cache<Key, Arc<ProcessModel>, ByMemory>,
 }
 
 /// Per tenant, although two tenants' equal bytes could share a plan: what one loads must not tell another anything.
 type Key = (Tenant, Digest, Device);
 
 impl Residency {
-    pub(crate) fn new(engines: Arc<Engines>, blobs: Blobs, budget: u64) -> Self {
+    pub(crate) fn new(engines: Arc<EngineProcesses>, blobs: Blobs, budget: u64) -> Self {
         // The estimate only sizes the cache's table: a small model is a few MiB.
         let expected = usize::try_from(budget / (4 << 20)).unwrap_or(usize::MAX).clamp(16, 4096);
         Self { engines, blobs, loaded: Cache::with_weighter(expected, budget, ByMemory) }
     }
 
     /// What an upload must know: that it loads, its signature, and that the device asked for serves it.
-    pub(crate) async fn inspect(&self, onnx: Bytes, device: Device) -> Result<Inspection> {
-        let engines = self.engines.clone();
-        let parse = onnx.clone();
-        let signature = tokio::task::spawn_blocking(move || engines.inspect(&parse))
-            .await
-            .map_err(aimass_core::Fault::internal)??;
+    pub(crate) async fn inspect(&self, tenant: &Tenant, onnx: Bytes, device: Device) -> Result<Inspection> {
+        let signature = self.engines.inspect(onnx.clone()).await?;
         if device == Device::Gpu {
-            self.engines.load(onnx, wanted(device)).await?;
+            self.engines.load(onnx.clone(), wanted(device), model_key(tenant, &Digest::of(&onnx))).await?;
         }
         Ok(Inspection { worlds: vec![], imports: vec![], exports: vec![], signature: Some(signature), device })
     }
 
     /// The model, from memory or from its blob; concurrent loads of one model are one load.
-    pub(crate) async fn load(&self, tenant: &Tenant, digest: Digest, device: Device) -> Result<Arc<Loaded>> {
+    pub(crate) async fn load(&self, tenant: &Tenant, digest: Digest, device: Device) -> Result<Arc<ProcessModel>> {
         let key = (tenant.clone(), digest, device);
+        // One whose engine died is loaded again.
+        self.loaded.remove_if(&key, |loaded| !loaded.alive());
         self.loaded
             .get_or_insert_async(&key, async {
                 let onnx = self.blobs.read(tenant, &digest).await?;
-                self.engines.load(onnx, wanted(device)).await
+                self.engines.load(onnx, wanted(device), model_key(tenant, &digest)).await.map(Arc::new)
             })
             .await
     }
 
-    pub(crate) async fn load_resolved(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<Loaded>> {
+    pub(crate) async fn load_resolved(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<ProcessModel>> {
         self.load(tenant, resolved.digest, resolved.device).await
     }
 
-    /// A model that is nobody's version: a guest brought its bytes.
-    pub(crate) async fn load_bytes(&self, onnx: Bytes) -> Result<Arc<Loaded>> {
-        self.engines.load(onnx, wanted(Device::Auto)).await
+    /// A model that is nobody's version: a guest brought its bytes, which are read like an upload's.
+    pub(crate) async fn load_bytes(&self, tenant: &Tenant, onnx: Bytes) -> Result<Arc<ProcessModel>> {
+        self.engines.inspect(onnx.clone()).await?;
+        let key = model_key(tenant, &Digest::of(&onnx));
+        self.engines.load(onnx, wanted(Device::Auto), key).await.map(Arc::new)
     }
+}
+
+/// What a model is known by when an engine dies of it.
+fn model_key(tenant: &Tenant, digest: &Digest) -> ModelKey {
+    format!("{}/{digest}", tenant.name()).into()
 }
 
 fn wanted(device: Device) -> aimass_inference::Device {
@@ -139,8 +145,8 @@ fn wanted(device: Device) -> aimass_inference::Device {
 #[derive(Clone)]
 struct ByMemory;
 
-impl Weighter<Key, Arc<Loaded>> for ByMemory {
-    fn weight(&self, _: &Key, loaded: &Arc<Loaded>) -> u64 {
+impl Weighter<Key, Arc<ProcessModel>> for ByMemory {
+    fn weight(&self, _: &Key, loaded: &Arc<ProcessModel>) -> u64 {
         loaded.memory().max(1)
     }
 }

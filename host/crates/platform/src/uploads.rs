@@ -140,7 +140,7 @@ impl Platform {
                 };
                 self.sandbox.inspect(call, *staged.digest(), bytes).await
             }
-            Kind::Model => self.models.inspect(bytes, request.device).await,
+            Kind::Model => self.models.inspect(tenant, bytes, request.device).await,
         }
     }
 }

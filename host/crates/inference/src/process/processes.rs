@@ -80,7 +80,7 @@ pub struct EngineProcesses {
     inspecting: Semaphore,
     cpu: Arc<Engine>,
     loading: Semaphore,
-    gpu: OnceCell<Result<Arc<Engine>, String>>,
+    gpu: OnceCell<Result<(Arc<Engine>, DeviceInfo), String>>,
     numbers: AtomicU64,
 }
 
@@ -154,16 +154,14 @@ impl EngineProcesses {
     /// `unavailable` if the CPU engine does not start.
     pub async fn devices(&self) -> Result<Vec<DeviceInfo>> {
         let mut devices = devices(&self.cpu).await?;
-        devices.retain(|device| device.backend != crate::gpu::NAME);
-        let gpu = self.probe().await;
-        match gpu {
-            Ok(info) => devices.push(info),
-            Err(reason) => devices.push(DeviceInfo {
-                backend: crate::gpu::NAME.into(),
-                device: reason,
-                software: false,
-                available: false,
-            }),
+        if self.config.engines.gpu != GpuPolicy::Off {
+            devices.retain(|device| device.backend != crate::gpu::NAME);
+            devices.push(match self.gpu().await {
+                Ok((_, device)) => device,
+                Err(reason) => {
+                    DeviceInfo { backend: crate::gpu::NAME.into(), device: reason, software: false, available: false }
+                }
+            });
         }
         Ok(devices)
     }
@@ -177,7 +175,13 @@ impl EngineProcesses {
             return Ok(Err(Placement::cpu("the GPU is turned off on this node")));
         }
         let engine = match self.gpu().await {
-            Ok(engine) => engine,
+            Ok((_, device))
+                if device.software && want == Device::Auto && self.config.engines.gpu == GpuPolicy::Auto =>
+            {
+                let reason = format!("the only Vulkan device is a software one, {}", device.device);
+                return Ok(Err(Placement::cpu(reason)));
+            }
+            Ok((engine, _)) => engine,
             Err(reason) => return Ok(Err(Placement::cpu(reason))),
         };
         let link = match engine.link().await {
@@ -196,8 +200,8 @@ impl EngineProcesses {
         }
     }
 
-    /// The GPU's engine, if there is a device.
-    async fn gpu(&self) -> Result<Arc<Engine>, String> {
+    /// The GPU's engine with its device, if there is one.
+    async fn gpu(&self) -> Result<(Arc<Engine>, DeviceInfo), String> {
         let found = self.gpu.get_or_init(async || {
             let spec = Spec {
                 device: "gpu:0",
@@ -210,21 +214,12 @@ impl EngineProcesses {
             let engine = Engine::new(spec, self.blame.clone());
             let found = devices(&engine).await.map_err(|fault| fault.detail().to_owned())?;
             match found.into_iter().find(|device| device.backend == crate::gpu::NAME) {
-                Some(device) if device.available => Ok(engine),
+                Some(device) if device.available => Ok((engine, device)),
                 Some(device) => Err(device.device),
                 None => Err("there is no GPU engine".to_owned()),
             }
         });
         found.await.clone()
-    }
-
-    async fn probe(&self) -> Result<DeviceInfo, String> {
-        if self.config.engines.gpu == GpuPolicy::Off {
-            return Err("turned off on this node".to_owned());
-        }
-        let engine = self.gpu().await?;
-        let found = devices(&engine).await.map_err(|fault| fault.detail().to_owned())?;
-        found.into_iter().find(|d| d.backend == crate::gpu::NAME).ok_or_else(|| "there is no GPU engine".to_owned())
     }
 
     /// Hands a model to a process. It goes on when the caller leaves, so that what was loaded is unloaded again.

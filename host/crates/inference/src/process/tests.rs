@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use aimass_core::{Code, Tensor};
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::watch::resident;
 use super::*;
 use crate::engines::{Device, EngineConfig, GpuPolicy};
 use crate::testing::{Builder, mlp};
@@ -212,29 +211,6 @@ async fn f06_an_upload_that_ends_its_reader_is_refused_and_ends_no_calls() {
     assert_eq!(signature.inputs[0].shape, [1, 4]);
     let fault = processes.inspect(b"no model".as_slice().into()).await.unwrap_err();
     assert_eq!(fault.code(), Code::InvalidModel);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn unloading_gives_the_memory_back() {
-    let processes = processes(4 << 30, Duration::from_secs(20));
-    // 20 MiB of weights.
-    let bytes = mlp(1, 1024, 2560, 1024).build();
-    let cycle = async |number: usize| {
-        let key = format!("a/{number}").as_str().into();
-        let model = processes.load(bytes.clone().into(), Device::Cpu, key).await.unwrap();
-        model.infer_timed(vec![ramp(&[1, 1024])], soon()).await.unwrap();
-        model.engine.link().await.unwrap().pid
-    };
-    let mut pid = 0;
-    for number in 0..10 {
-        pid = cycle(number).await;
-    }
-    let before = resident(pid).unwrap();
-    for number in 10..40 {
-        cycle(number).await;
-    }
-    let after = resident(pid).unwrap();
-    assert!(after < before + (20 << 20), "{before} {after}");
 }
 
 fn pid(model: &ProcessModel) -> rustix::process::Pid {

@@ -42,7 +42,7 @@ pub(super) async fn watch(link: Arc<Link>, engine: Weak<Engine>) {
 }
 
 /// Bytes that a process has in memory (`statm` of proc(5), second field).
-pub(super) fn resident(pid: u32) -> Option<u64> {
+fn resident(pid: u32) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     text.split(' ').nth(1)?.parse::<u64>().ok().map(|pages| pages * PAGE)
 }
