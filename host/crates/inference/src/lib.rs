@@ -16,6 +16,9 @@ mod isolated;
 mod loaded;
 mod onnx;
 mod pool;
+// Until the engines use it.
+#[allow(dead_code, unused_imports)]
+mod schedule;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
