@@ -17,6 +17,7 @@ mod loaded;
 mod onnx;
 mod pool;
 pub mod process;
+mod schedule;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

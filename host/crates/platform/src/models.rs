@@ -99,7 +99,9 @@ impl Residency {
     pub(crate) async fn inspect(&self, tenant: &Tenant, onnx: Bytes, device: Device) -> Result<Inspection> {
         let signature = self.engines.inspect(onnx.clone()).await?;
         if device == Device::Gpu {
-            self.engines.load(onnx.clone(), wanted(device), model_key(tenant, &Digest::of(&onnx))).await?;
+            self.engines
+                .load(onnx.clone(), wanted(device), tenant.name().as_str(), model_key(tenant, &Digest::of(&onnx)))
+                .await?;
         }
         Ok(Inspection { worlds: vec![], imports: vec![], exports: vec![], signature: Some(signature), device })
     }
@@ -112,7 +114,10 @@ impl Residency {
         self.loaded
             .get_or_insert_async(&key, async {
                 let onnx = self.blobs.read(tenant, &digest).await?;
-                self.engines.load(onnx, wanted(device), model_key(tenant, &digest)).await.map(Arc::new)
+                self.engines
+                    .load(onnx, wanted(device), tenant.name().as_str(), model_key(tenant, &digest))
+                    .await
+                    .map(Arc::new)
             })
             .await
     }
@@ -125,7 +130,7 @@ impl Residency {
     pub(crate) async fn load_bytes(&self, tenant: &Tenant, onnx: Bytes) -> Result<Arc<ProcessModel>> {
         self.engines.inspect(onnx.clone()).await?;
         let key = model_key(tenant, &Digest::of(&onnx));
-        self.engines.load(onnx, wanted(Device::Auto), key).await.map(Arc::new)
+        self.engines.load(onnx, wanted(Device::Auto), tenant.name().as_str(), key).await.map(Arc::new)
     }
 }
 

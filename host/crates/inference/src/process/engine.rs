@@ -1,20 +1,19 @@
 //! One engine as the parent knows it: whichever process is it just now, and when the next one may start.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use aimass_core::{Code, Fault, Result, Tensor};
+use aimass_core::{Code, Fault, Result};
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Mutex;
 
 use super::blame::{Blame, ModelKey};
-use super::link::{Link, Outputs, died};
+use super::dispatch::Dispatcher;
+use super::link::{Link, died};
 use super::processes::EngineCommand;
 use super::watch::watch;
 use super::wire::RequestBody;
 use crate::engines::EngineConfig;
-use crate::pool::past_deadline;
 
 /// A child has this long to say that it runs: it opens no models and looks for no devices before.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -43,10 +42,7 @@ pub(super) struct Engine {
     pub(super) spec: Spec,
     current: ArcSwapOption<Link>,
     starting: Mutex<Starting>,
-    permits: Arc<Semaphore>,
-    queued: AtomicUsize,
-    /// Held while a suspect runs.
-    suspect: Arc<Mutex<()>>,
+    pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) blame: Arc<Blame>,
 }
 
@@ -56,21 +52,13 @@ struct Starting {
     not_before: Option<Instant>,
 }
 
-/// The right to one run.
-pub(super) struct Permit {
-    _run: OwnedSemaphorePermit,
-    _suspect: Option<OwnedMutexGuard<()>>,
-}
-
 impl Engine {
     pub(super) fn new(spec: Spec, blame: Arc<Blame>) -> Arc<Self> {
         Arc::new(Self {
-            permits: Arc::new(Semaphore::new(spec.config.threads.max(1))),
+            dispatcher: Dispatcher::new(&spec.config, blame.clone(), spec.run_limit),
             spec,
             current: ArcSwapOption::empty(),
             starting: Mutex::default(),
-            queued: AtomicUsize::new(0),
-            suspect: Arc::default(),
             blame,
         })
     }
@@ -118,9 +106,11 @@ impl Engine {
         let (engine, theirs) = (Arc::downgrade(self), link.clone());
         tokio::spawn(async move {
             reading.await;
-            let victims = theirs.abandon();
-            if let Some(engine) = Weak::upgrade(&engine) {
-                engine.ended(&theirs, born, &victims).await;
+            let engine = Weak::upgrade(&engine);
+            // Who is told that its call is lost may try again at once, and must find the blame laid.
+            theirs.abandon(|models| engine.iter().for_each(|engine| engine.lost(&theirs, models)));
+            if let Some(engine) = engine {
+                engine.ended(born).await;
             }
         });
         let body = RequestBody::Start { config: self.spec.config.clone(), memory: self.spec.memory };
@@ -134,65 +124,23 @@ impl Engine {
         Ok(link)
     }
 
-    /// A process is gone: because it was replaced, or by its own fault.
-    async fn ended(&self, link: &Arc<Link>, born: Instant, victims: &[ModelKey]) {
-        if !victims.is_empty() {
-            let (device, pid, calls) = (self.spec.device, link.pid, victims.len());
+    /// A process ended while it had requests about these models.
+    fn lost(&self, link: &Link, models: &[ModelKey]) {
+        if !models.is_empty() {
+            let (device, pid, calls) = (self.spec.device, link.pid, models.len());
             tracing::error!(device, pid, calls, "an engine process ended while it had requests");
-            self.blame.died_of(victims);
+            self.blame.died_of(models);
         }
+    }
+
+    /// A process is gone: because it was replaced, or by its own fault.
+    async fn ended(&self, born: Instant) {
         let mut starting = self.starting.lock().await;
         if born.elapsed() < YOUNG {
             starting.died_young();
         } else {
             *starting = Starting::default();
         }
-    }
-
-    /// Waits for a turn.
-    ///
-    /// # Errors
-    /// `overloaded` at once if too many wait; `unavailable` if the deadline passes.
-    async fn permit(&self, model: &ModelKey, deadline: Instant) -> Result<Permit> {
-        let permit = async {
-            // In this order: a suspect that waits for another one holds up nobody else.
-            let suspect = match self.blame.suspects(model) {
-                true => Some(self.suspect.clone().lock_owned().await),
-                false => None,
-            };
-            let run = self.permits.clone().acquire_owned().await.map_err(Fault::internal)?;
-            Ok(Permit { _run: run, _suspect: suspect })
-        };
-        if self.queued.fetch_add(1, Ordering::Relaxed) >= self.spec.config.queue + self.spec.config.threads {
-            self.queued.fetch_sub(1, Ordering::Relaxed);
-            return Err(Fault::new(Code::Overloaded, "the inference queue is full; try again"));
-        }
-        let outcome = tokio::time::timeout_at(deadline.into(), permit).await;
-        self.queued.fetch_sub(1, Ordering::Relaxed);
-        outcome.unwrap_or_else(|_| Err(past_deadline()))
-    }
-
-    /// Runs a model that `link` holds.
-    ///
-    /// # Errors
-    /// `overloaded`; `unavailable` when the deadline passes, the process dies, or the model is quarantined; what the
-    /// backend says.
-    pub(super) async fn run(
-        &self,
-        link: &Link,
-        (model, key): (u64, &ModelKey),
-        inputs: Vec<Tensor>,
-        deadline: Instant,
-    ) -> Result<Outputs> {
-        self.blame.check(key)?;
-        let permit = self.permit(key, deadline).await?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(past_deadline());
-        }
-        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        let run = link.infer((model, key), inputs, millis, permit, self.spec.run_limit);
-        tokio::time::timeout_at(deadline.into(), run).await.unwrap_or_else(|_| Err(past_deadline()))
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::net::UnixDatagram;
 use tokio::sync::oneshot;
 
 use super::blame::ModelKey;
-use super::engine::Permit;
+use super::dispatch::Permit;
+use super::join;
 use super::region::Region;
 use super::slots::{Slot, Slots};
 use super::socket::{self, PACKET};
@@ -62,7 +63,14 @@ struct Answered {
 pub(super) struct Outputs {
     pub(super) tensors: Vec<Tensor>,
     pub(super) memory: u64,
+    /// Time until its turn came.
+    pub(super) queue: Duration,
+    /// Time that the engine took, a request's share of it.
     pub(super) compute: Duration,
+    /// Requests that ran together.
+    pub(super) batch: u32,
+    /// Of the inputs, for those that can be joined.
+    pub(super) shape: Option<u64>,
 }
 
 impl Link {
@@ -109,9 +117,10 @@ impl Link {
         (model, key): (u64, &ModelKey),
         inputs: Vec<Tensor>,
         millis: u64,
-        permit: Permit,
+        permit: Option<Permit>,
         limit: Duration,
     ) -> Result<Outputs> {
+        let shape = join::shape_of_one(&inputs);
         let (tensors, length) = wire::heads(&inputs);
         let (mut slot, mut inline) = (None, vec![]);
         if length <= INLINE {
@@ -123,7 +132,7 @@ impl Link {
         }
         drop(inputs);
         let body = RequestBody::Infer { model, millis, slot: slot.as_ref().map(Slot::reference), tensors };
-        let waiting = Pending { model: Some(key.clone()), limit, slot, permit: Some(permit) };
+        let waiting = Pending { model: Some(key.clone()), limit, slot, permit };
         let Answered { packet, mut slot } = self.exchange(body, &inline, None, waiting).await?;
         let Packet { head, inline, file } = packet;
         let (tensors, place, memory, compute_nanos) = match head.body.map_err(Fault::from)? {
@@ -149,7 +158,8 @@ impl Link {
             None if at.checked_add(length).is_some_and(|end| end <= inline.len()) => Ok(inline.slice(at..at + length)),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         })?;
-        Ok(Outputs { tensors, memory, compute: Duration::from_nanos(compute_nanos) })
+        let compute = Duration::from_nanos(compute_nanos);
+        Ok(Outputs { tensors, memory, queue: Duration::ZERO, compute, batch: 1, shape })
     }
 
     /// Sends what needs no answer. A child that is gone needs it no longer.
@@ -283,10 +293,12 @@ impl Link {
         self.kill();
     }
 
-    /// Those whose answer will never come, and the models that they were about.
-    pub(super) fn abandon(&self) -> Vec<ModelKey> {
+    /// Tells those whose answer will never come, once `first` has been told the models that they were about.
+    pub(super) fn abandon(&self, first: impl FnOnce(&[ModelKey])) {
         let waiting = std::mem::take(&mut *lock(&self.waiting));
-        waiting.into_values().filter_map(|waiting| waiting.model).collect()
+        let models: Vec<ModelKey> = waiting.values().filter_map(|waiting| waiting.model.clone()).collect();
+        first(&models);
+        drop(waiting);
     }
 }
 

@@ -9,7 +9,9 @@
 
 mod blame;
 mod child;
+mod dispatch;
 mod engine;
+mod join;
 mod link;
 mod models;
 mod processes;
@@ -23,5 +25,5 @@ mod wire;
 
 pub use blame::ModelKey;
 pub use child::serve;
-pub use models::ProcessModel;
+pub use models::{ProcessModel, Timing};
 pub use processes::{EngineCommand, EngineProcesses, ProcessConfig};

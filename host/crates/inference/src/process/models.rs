@@ -8,35 +8,51 @@ use aimass_core::{Result, Signature, Tensor, seam};
 use async_trait::async_trait;
 
 use super::blame::ModelKey;
+use super::dispatch::Queued;
 use super::engine::Engine;
+use super::join::Joins;
 use super::link::Link;
 use super::wire::{LoadedHead, RequestBody};
 use crate::loaded::{Placement, in_order};
 
+/// What a run took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// From the call until its turn came.
+    pub queue: Duration,
+    /// In the engine; of a batch, this request's share.
+    pub compute: Duration,
+    /// Requests that ran together.
+    pub batch: u32,
+}
+
 /// A loaded model. Dropping it unloads it. It dies with its process: then [`alive`](Self::alive) says so, and it has
 /// to be loaded again.
 pub struct ProcessModel {
-    pub(super) key: ModelKey,
-    pub(super) engine: Arc<Engine>,
-    pub(super) link: Arc<Link>,
-    /// Its number in the process.
-    pub(super) number: u64,
+    queued: Arc<Queued>,
+    engine: Arc<Engine>,
     signature: Signature,
     placement: Arc<Placement>,
     memory: AtomicU64,
 }
 
 impl ProcessModel {
-    pub(super) fn new(key: ModelKey, engine: Arc<Engine>, link: Arc<Link>, number: u64, head: &LoadedHead) -> Self {
-        Self {
-            signature: head.signature(),
-            placement: Arc::new(head.placement()),
-            memory: head.memory.into(),
-            key,
-            engine,
-            link,
-            number,
-        }
+    /// What `link`'s process said when it loaded number `number`.
+    pub(super) fn new(
+        owner: (Arc<str>, ModelKey),
+        engine: Arc<Engine>,
+        at: (Arc<Link>, u64),
+        head: &LoadedHead,
+    ) -> Self {
+        let (signature, placement) = (head.signature(), head.placement());
+        let alone = placement.backend == crate::gpu::NAME;
+        let queued = engine.dispatcher.add(owner, at, Joins::of(&signature), alone);
+        Self { queued, engine, signature, placement: Arc::new(placement), memory: head.memory.into() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn link(&self) -> &Link {
+        &self.queued.link
     }
 
     pub(super) fn placed(mut self, placement: Placement) -> Self {
@@ -56,19 +72,20 @@ impl ProcessModel {
 
     /// Whether its process still serves.
     pub fn alive(&self) -> bool {
-        !self.link.closed()
+        !self.queued.link.closed()
     }
 
-    /// Runs it, and tells how long the engine computed.
+    /// Runs it, and tells what took how long.
     ///
     /// # Errors
     /// As for [`seam::Model::infer`].
-    pub async fn infer_timed(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<(Vec<Tensor>, Duration)> {
+    pub async fn infer_timed(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<(Vec<Tensor>, Timing)> {
         self.signature.check_inputs(&inputs)?;
         let inputs = in_order(&self.signature, inputs);
-        let outputs = self.engine.run(&self.link, (self.number, &self.key), inputs, deadline).await?;
+        let outputs = self.engine.dispatcher.run(&self.queued, inputs, deadline).await?;
         self.memory.store(outputs.memory, Ordering::Relaxed);
-        Ok((outputs.tensors, outputs.compute))
+        let timing = Timing { queue: outputs.queue, compute: outputs.compute, batch: outputs.batch };
+        Ok((outputs.tensors, timing))
     }
 }
 
@@ -85,6 +102,7 @@ impl seam::Model for ProcessModel {
 
 impl Drop for ProcessModel {
     fn drop(&mut self) {
-        self.link.tell(RequestBody::Unload { model: self.number });
+        self.engine.dispatcher.remove(&self.queued);
+        self.queued.link.tell(RequestBody::Unload { model: self.queued.number });
     }
 }

@@ -26,6 +26,9 @@ const LOAD_SLACK: Duration = Duration::from_secs(10);
 /// Models that are read at once, by each engine: reading takes a core, and memory beside the model's own.
 const LOADS: usize = 2;
 
+/// Whose a model is, and what it is known by.
+type Owner = (Arc<str>, ModelKey);
+
 /// How a child is started: a program that calls [`serve`](super::serve), and the arguments before the device.
 #[derive(Clone, Debug)]
 pub struct EngineCommand {
@@ -114,7 +117,8 @@ impl EngineProcesses {
     pub async fn inspect(&self, onnx: Bytes) -> Result<Signature> {
         let _one = self.inspecting.acquire().await.map_err(Fault::internal)?;
         let link = self.inspector.link().await?;
-        let read = self.load_into(self.inspector.clone(), link.clone(), onnx, Device::Cpu, "upload".into()).await;
+        let read =
+            self.load_into(self.inspector.clone(), link.clone(), onnx, Device::Cpu, ("".into(), "upload".into())).await;
         match read {
             Ok(model) => Ok(model.signature().clone()),
             Err(fault) if fault.code() == Code::Unavailable && link.closed() => {
@@ -125,15 +129,17 @@ impl EngineProcesses {
         }
     }
 
-    /// Loads a model onto the device that suits it, within `want`. `key` is the same at every load of the same model.
+    /// Loads a model onto the device that suits it, within `want`. `tenant` decides whose turn it is, and
+    /// `key` is the same at every load of the same model.
     ///
     /// # Errors
     /// `invalid_model` with the reason; `unsupported_device` with the reason if the GPU was asked for and cannot serve
     /// it; `unavailable` if the engine dies of it, or did so three times.
-    pub async fn load(&self, onnx: Bytes, want: Device, key: ModelKey) -> Result<ProcessModel> {
+    pub async fn load(&self, onnx: Bytes, want: Device, tenant: &str, key: ModelKey) -> Result<ProcessModel> {
         self.blame.check(&key)?;
+        let owner = (tenant.into(), key);
         let _one = self.loading.acquire().await.map_err(Fault::internal)?;
-        let elsewhere = match self.on_gpu(&onnx, want, &key).await? {
+        let elsewhere = match self.on_gpu(&onnx, want, &owner).await? {
             Ok(model) => return Ok(model),
             Err(placement) => placement,
         };
@@ -142,7 +148,7 @@ impl EngineProcesses {
             return Err(Fault::new(Code::UnsupportedDevice, format!("the GPU cannot serve this model: {reason}")));
         }
         let link = self.cpu.link().await?;
-        let model = self.load_into(self.cpu.clone(), link, onnx, Device::Cpu, key).await?;
+        let model = self.load_into(self.cpu.clone(), link, onnx, Device::Cpu, owner).await?;
         // Which CPU engine serves is known only now.
         let backend = model.placement().backend.clone();
         Ok(model.placed(Placement { backend, ..elsewhere }))
@@ -167,7 +173,7 @@ impl EngineProcesses {
     }
 
     /// The inner result: the model on the GPU, or why it is not there.
-    async fn on_gpu(&self, onnx: &Bytes, want: Device, key: &ModelKey) -> Result<Result<ProcessModel, Placement>> {
+    async fn on_gpu(&self, onnx: &Bytes, want: Device, owner: &Owner) -> Result<Result<ProcessModel, Placement>> {
         if want == Device::Cpu {
             return Ok(Err(Placement::cpu("the CPU was asked for")));
         }
@@ -188,7 +194,7 @@ impl EngineProcesses {
             Ok(link) => link,
             Err(fault) => return Ok(Err(Placement::cpu(fault.detail()))),
         };
-        match self.load_into(engine, link.clone(), onnx.clone(), want, key.clone()).await {
+        match self.load_into(engine, link.clone(), onnx.clone(), want, owner.clone()).await {
             Ok(model) if model.placement().backend == crate::gpu::NAME => Ok(Ok(model)),
             // It is unloaded there when this returns.
             Ok(model) => Ok(Err((*model.placement()).clone())),
@@ -229,7 +235,7 @@ impl EngineProcesses {
         link: Arc<Link>,
         onnx: Bytes,
         device: Device,
-        key: ModelKey,
+        owner: Owner,
     ) -> Result<ProcessModel> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let limit = self.config.engines.load_limit + LOAD_SLACK;
@@ -238,8 +244,8 @@ impl EngineProcesses {
             region.put(0, &onnx).map_err(Fault::internal)?;
             let body = RequestBody::Load { model: number, length: onnx.len(), device };
             drop(onnx);
-            match link.ask(body, Some(region.file()), Some(key.clone()), limit).await? {
-                ReplyBody::Loaded(head) => Ok(ProcessModel::new(key, engine, link, number, &head)),
+            match link.ask(body, Some(region.file()), Some(owner.1.clone()), limit).await? {
+                ReplyBody::Loaded(head) => Ok(ProcessModel::new(owner, engine, (link, number), &head)),
                 _ => Err(Fault::internal("an engine's answer is of another kind")),
             }
         };

@@ -37,7 +37,7 @@ fn processes(memory: u64, run_limit: Duration) -> EngineProcesses {
 /// Loads a model; an engine that died before waits a moment before it starts again, and says for how long.
 async fn when_up(processes: &EngineProcesses, model: Vec<u8>, key: &ModelKey) -> ProcessModel {
     loop {
-        match processes.load(model.clone().into(), Device::Cpu, key.clone()).await {
+        match processes.load(model.clone().into(), Device::Cpu, "t", key.clone()).await {
             Ok(model) => return model,
             Err(fault) => {
                 let after = fault.retry().unwrap_or_else(|| panic!("{fault} {:?}", fault.cause()));
@@ -88,25 +88,25 @@ fn slow() -> Vec<u8> {
 async fn small_and_large_tensors_go_through_and_come_back() {
     let processes = processes(4 << 30, Duration::from_secs(20));
     let identity = Builder::default().input("x", &[-1]).node("Identity", &["x"], "y", vec![]).output("y", &[-1]);
-    let model = processes.load(identity.build().into(), Device::Cpu, "a/identity".into()).await.unwrap();
+    let model = processes.load(identity.build().into(), Device::Cpu, "t", "a/identity".into()).await.unwrap();
     for count in [0, 1, 10, 4_000, 5_000, 200_000, 3, 12_000_000, 200_000] {
         let x = ramp(&[count]);
         let (y, _) = model.infer_timed(vec![x.clone()], soon()).await.unwrap();
         assert_eq!((y[0].name(), y[0].shape(), y[0].data()), ("y", x.shape(), x.data()), "{count}");
     }
-    let expand = processes.load(eater().into(), Device::Cpu, "a/expand".into()).await.unwrap();
+    let expand = processes.load(eater().into(), Device::Cpu, "t", "a/expand".into()).await.unwrap();
     // What goes in fits into a packet, and what comes out does not.
-    let (y, compute) = expand.infer_timed(vec![ramp(&[2, 1, 1])], soon()).await.unwrap();
+    let (y, timing) = expand.infer_timed(vec![ramp(&[2, 1, 1])], soon()).await.unwrap();
     assert_eq!(y[0].shape(), [2, 1024, 1024]);
     assert_eq!(y[0].data()[..4], (-1f32).to_le_bytes());
-    assert!(!compute.is_zero());
+    assert!(!timing.compute.is_zero());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_at_once_each_get_their_own_answer() {
     let processes = processes(4 << 30, Duration::from_secs(20));
     let identity = Builder::default().input("x", &[-1]).node("Identity", &["x"], "y", vec![]).output("y", &[-1]);
-    let model = Arc::new(processes.load(identity.build().into(), Device::Cpu, "a/identity".into()).await.unwrap());
+    let model = Arc::new(processes.load(identity.build().into(), Device::Cpu, "t", "a/identity".into()).await.unwrap());
     let callers = (0..32u64).map(|caller| {
         let model = model.clone();
         tokio::spawn(async move {
@@ -126,7 +126,7 @@ async fn many_callers_at_once_each_get_their_own_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f59_a_killed_engine_fails_its_calls_and_the_next_one_serves_within_a_second() {
     let processes = processes(4 << 30, Duration::from_secs(20));
-    let model = Arc::new(processes.load(slow().into(), Device::Cpu, "a/slow".into()).await.unwrap());
+    let model = Arc::new(processes.load(slow().into(), Device::Cpu, "t", "a/slow".into()).await.unwrap());
     let call = {
         let model = model.clone();
         tokio::spawn(async move { model.infer_timed(vec![ramp(&[1500, 1500])], soon()).await })
@@ -138,7 +138,7 @@ async fn f59_a_killed_engine_fails_its_calls_and_the_next_one_serves_within_a_se
     assert_eq!(fault.code(), Code::Unavailable);
     assert!(fault.retry().is_some());
     assert!(!model.alive());
-    let again = processes.load(mlp(1, 4, 4, 4).build().into(), Device::Cpu, "a/mlp".into()).await.unwrap();
+    let again = processes.load(mlp(1, 4, 4, 4).build().into(), Device::Cpu, "t", "a/mlp".into()).await.unwrap();
     again.infer_timed(vec![ramp(&[1, 4])], soon()).await.unwrap();
     assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
 }
@@ -155,7 +155,7 @@ async fn f59_a_model_that_eats_memory_kills_thrice_and_is_quarantined() {
         assert_eq!(fault.code(), Code::Unavailable, "{fault}");
         assert!(!eater.alive(), "death {death}");
     }
-    let fault = processes.load(eater().into(), Device::Cpu, key).await.err().unwrap();
+    let fault = processes.load(eater().into(), Device::Cpu, "t", key).await.err().unwrap();
     assert!(fault.detail().contains("quarantined"), "{fault}");
     // Others are served; the engine waits a moment between deaths that follow one another.
     let other = when_up(&processes, mlp(1, 4, 4, 4).build(), &"b/mlp".into()).await;
@@ -165,9 +165,9 @@ async fn f59_a_model_that_eats_memory_kills_thrice_and_is_quarantined() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f59_an_engine_that_hangs_is_replaced_and_others_calls_end() {
     let processes = processes(4 << 30, Duration::from_millis(1_500));
-    let hanging = processes.load(slow().into(), Device::Cpu, "a/hang".into()).await.unwrap();
+    let hanging = processes.load(slow().into(), Device::Cpu, "t", "a/hang".into()).await.unwrap();
     let identity = Builder::default().input("x", &[-1]).node("Identity", &["x"], "y", vec![]).output("y", &[-1]);
-    let other = processes.load(identity.build().into(), Device::Cpu, "b/identity".into()).await.unwrap();
+    let other = processes.load(identity.build().into(), Device::Cpu, "t", "b/identity".into()).await.unwrap();
     let x = ramp(&[4000, 4000]);
     let (began, deadline) = (Instant::now(), Instant::now() + Duration::from_millis(500));
     let fault = hanging.infer_timed(vec![x], deadline).await.unwrap_err();
@@ -175,12 +175,13 @@ async fn f59_an_engine_that_hangs_is_replaced_and_others_calls_end() {
     assert!(began.elapsed() < Duration::from_secs(1), "the caller is told at its deadline");
     // Its thread is lost for now, and the other one serves.
     while other.alive() {
-        other.infer_timed(vec![ramp(&[8])], soon()).await.unwrap();
+        let answer = other.infer_timed(vec![ramp(&[8])], soon()).await;
+        assert!(answer.is_ok() || !other.alive(), "{answer:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(
             began.elapsed() < Duration::from_secs(10),
             "the engine that hangs was never replaced: {}",
-            other.link.busy()
+            other.link().busy()
         );
     }
     let again = when_up(&processes, mlp(1, 4, 4, 4).build(), &"b/mlp".into()).await;
@@ -192,7 +193,7 @@ async fn f59_an_engine_that_hangs_is_replaced_and_others_calls_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f06_an_upload_that_ends_its_reader_is_refused_and_ends_no_calls() {
     let processes = processes(192 << 20, Duration::from_secs(20));
-    let serving = processes.load(mlp(1, 4, 4, 4).build().into(), Device::Cpu, "a/mlp".into()).await.unwrap();
+    let serving = processes.load(mlp(1, 4, 4, 4).build().into(), Device::Cpu, "t", "a/mlp".into()).await.unwrap();
     // 240 MiB of constants: more than the process may hold.
     let large = Builder::default().input("x", &[60_000, 1024]).weights("w", &[60_000, 1024], 1.0);
     let large = large.node("Add", &["x", "w"], "y", vec![]).output("y", &[60_000, 1024]).build();
@@ -214,5 +215,5 @@ async fn f06_an_upload_that_ends_its_reader_is_refused_and_ends_no_calls() {
 }
 
 fn pid(model: &ProcessModel) -> rustix::process::Pid {
-    rustix::process::Pid::from_raw(model.link.pid as i32).unwrap()
+    rustix::process::Pid::from_raw(model.link().pid as i32).unwrap()
 }

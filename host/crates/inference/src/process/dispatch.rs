@@ -1,0 +1,277 @@
+//! From callers to an engine's workers, by way of the scheduler: whose turn it is, and what runs together.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aimass_core::{Code, Fault, Result, Tensor};
+use tokio::sync::oneshot;
+
+use super::blame::{Blame, ModelKey};
+use super::join::{self, Joins};
+use super::link::{Link, Outputs};
+use crate::engines::EngineConfig;
+use crate::pool::past_deadline;
+use crate::schedule::{
+    Batch, BatchId, BatchKey, Bound, Config, GroupId, ModelId, ModelPolicy, Next, Rejection, Request, Scheduler,
+};
+
+/// The group of models that engines died of: one of them runs at a time.
+const SUSPECTS: GroupId = GroupId(0);
+
+/// Tenants whose queues may be full at once before others are turned away as well.
+const TENANTS_QUEUED: usize = 8;
+
+/// One engine's queue.
+pub(super) struct Dispatcher {
+    scheduler: Mutex<Scheduler<Arc<str>, Job>>,
+    /// When somebody will look again, if anybody must.
+    alarm: Mutex<Option<Instant>>,
+    blame: Arc<Blame>,
+    run_limit: Duration,
+}
+
+/// A model as the queue knows it.
+pub(super) struct Queued {
+    pub(super) tenant: Arc<str>,
+    pub(super) key: ModelKey,
+    pub(super) link: Arc<Link>,
+    /// Its number in the process.
+    pub(super) number: u64,
+    id: ModelId,
+    joins: Joins,
+}
+
+struct Job {
+    model: Arc<Queued>,
+    inputs: Vec<Tensor>,
+    deadline: Instant,
+    queued: Instant,
+    given: oneshot::Sender<Given>,
+}
+
+/// What a caller that waited gets.
+enum Given {
+    /// Its turn: it runs the model itself.
+    Turn(Permit, Vec<Tensor>),
+    /// The answer, for it ran together with others.
+    Answer(Result<Outputs>),
+}
+
+/// The right to one run. Dropping it tells the scheduler how long it took, and gives the next ones their turns.
+pub(super) struct Permit {
+    dispatcher: Arc<Dispatcher>,
+    batch: BatchId,
+    since: Instant,
+}
+
+impl Dispatcher {
+    pub(super) fn new(config: &EngineConfig, blame: Arc<Blame>, run_limit: Duration) -> Arc<Self> {
+        let queue = config.queue;
+        let config = Config {
+            workers: config.threads.max(1),
+            queue: queue.saturating_mul(TENANTS_QUEUED),
+            queue_per_tenant: queue,
+            queue_per_model: queue,
+        };
+        Arc::new(Self { scheduler: Mutex::new(Scheduler::new(config)), alarm: Mutex::default(), blame, run_limit })
+    }
+
+    /// Registers a model that `link` holds. `alone`: it has one instance, as on a GPU.
+    pub(super) fn add(
+        &self,
+        (tenant, key): (Arc<str>, ModelKey),
+        (link, number): (Arc<Link>, u64),
+        joins: Joins,
+        alone: bool,
+    ) -> Arc<Queued> {
+        let max_concurrency = if alone { 1 } else { usize::MAX };
+        let max_batch = if joins.possible() { join::MOST as u32 } else { 1 };
+        let policy = ModelPolicy { max_batch, max_concurrency, ..ModelPolicy::default() };
+        let id = self.lock().add_model(policy);
+        Arc::new(Queued { tenant, key, link, number, id, joins })
+    }
+
+    /// Forgets a model. Who still waits for it is told that its engine is gone.
+    pub(super) fn remove(&self, model: &Queued) {
+        let waiting = self.lock().remove_model(model.id);
+        drop(waiting);
+    }
+
+    /// Waits for a turn, and runs the model.
+    ///
+    /// # Errors
+    /// `rate_limited` or `overloaded` at once when too many requests of the tenant, or of all, wait; `unavailable`
+    /// when the deadline passes, the process dies, or the model is quarantined; what the backend says.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        model: &Arc<Queued>,
+        inputs: Vec<Tensor>,
+        deadline: Instant,
+    ) -> Result<Outputs> {
+        self.blame.check(&model.key)?;
+        if self.blame.suspects(&model.key) {
+            let policy = ModelPolicy { exclusive_group: Some(SUSPECTS), ..ModelPolicy::default() };
+            self.lock().set_policy(model.id, policy);
+        }
+        let (given, turn) = oneshot::channel();
+        let now = Instant::now();
+        let request = Request {
+            tenant: model.tenant.clone(),
+            weight: 1,
+            model: model.id,
+            rows: 1,
+            batch_key: model.joins.key(&inputs).map(BatchKey),
+            deadline,
+            cost_hint: None,
+            job: Job { model: model.clone(), inputs, deadline, queued: now, given },
+        };
+        self.lock().push(now, request).map(drop).map_err(|rejected| refusal(rejected.why))?;
+        self.hand_out();
+        match tokio::time::timeout_at(deadline.into(), turn).await {
+            Ok(Ok(Given::Turn(permit, inputs))) => {
+                let waited = now.elapsed();
+                let mut outputs = self.infer(model, inputs, deadline, Some(permit)).await?;
+                model.joins.ran(&outputs, 1);
+                outputs.queue = waited;
+                Ok(outputs)
+            }
+            Ok(Ok(Given::Answer(answer))) => answer,
+            Ok(Err(_)) | Err(_) => Err(past_deadline()),
+        }
+    }
+
+    /// Gives every worker that is free its next batch.
+    fn hand_out(self: &Arc<Self>) {
+        loop {
+            let now = Instant::now();
+            let (next, dropped) = {
+                let mut scheduler = self.lock();
+                let next = scheduler.next(now, |job| job.given.is_closed());
+                (next, scheduler.take_dropped(now))
+            };
+            // Their callers are told by their own clocks.
+            drop(dropped);
+            match next {
+                Next::Run(batch) => self.start(batch, now),
+                Next::WaitUntil(at) => return self.look_again(at),
+                Next::Idle => return,
+            }
+        }
+    }
+
+    fn start(self: &Arc<Self>, Batch { id, mut jobs, .. }: Batch<Job>, now: Instant) {
+        let permit = Permit { dispatcher: self.clone(), batch: id, since: now };
+        if jobs.len() > 1 {
+            // Apart from its callers: one that leaves takes nobody's answer along.
+            tokio::spawn(self.clone().run_together(permit, jobs));
+        } else if let Some(job) = jobs.pop() {
+            // A caller that has left drops the permit, and with it its turn.
+            let _ = job.given.send(Given::Turn(permit, job.inputs));
+        }
+    }
+
+    /// Runs requests in groups of the sizes that there are plans for.
+    async fn run_together(self: Arc<Self>, permit: Permit, mut jobs: Vec<Job>) {
+        let started = Instant::now();
+        while !jobs.is_empty() {
+            let size = join::size(jobs.len());
+            let mut group: Vec<Job> = jobs.drain(..size).collect();
+            if let Some(first) = group.first()
+                && size > 1
+            {
+                let (model, deadline) = (first.model.clone(), first.deadline);
+                let inputs: Vec<&[Tensor]> = group.iter().map(|job| job.inputs.as_slice()).collect();
+                let outcome = match join::joined(&inputs) {
+                    Ok(inputs) => self.infer(&model, inputs, deadline, None).await,
+                    Err(fault) => Err(fault),
+                };
+                if let Ok(outputs) = outcome
+                    && let Some(parts) = join::parted(&outputs.tensors, size)
+                {
+                    model.joins.ran(&outputs, size);
+                    for (job, tensors) in group.drain(..).zip(parts) {
+                        let queue = started.saturating_duration_since(job.queued);
+                        let compute = outputs.compute / size as u32;
+                        let own = Outputs { tensors, queue, compute, batch: size as u32, ..outputs };
+                        let _ = job.given.send(Given::Answer(Ok(own)));
+                    }
+                } else {
+                    model.joins.never(&group[0].inputs);
+                }
+            }
+            // One by one: alone, or because together they failed, so that each gets its own answer.
+            for job in group {
+                let Job { model, inputs, deadline, queued, given } = job;
+                let queue = started.saturating_duration_since(queued);
+                let answer = self.infer(&model, inputs, deadline, None).await;
+                let _ = given.send(Given::Answer(answer.map(|outputs| Outputs { queue, ..outputs })));
+            }
+        }
+        drop(permit);
+    }
+
+    async fn infer(
+        &self,
+        model: &Queued,
+        inputs: Vec<Tensor>,
+        deadline: Instant,
+        permit: Option<Permit>,
+    ) -> Result<Outputs> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(past_deadline());
+        }
+        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        let run = model.link.infer((model.number, &model.key), inputs, millis, permit, self.run_limit);
+        tokio::time::timeout_at(deadline.into(), run).await.unwrap_or_else(|_| Err(past_deadline()))
+    }
+
+    /// Sees to it that somebody looks at `at`.
+    fn look_again(self: &Arc<Self>, at: Instant) {
+        let mut alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        if alarm.is_some_and(|set| set <= at) {
+            return;
+        }
+        *alarm = Some(at);
+        let weak = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
+            let Some(dispatcher) = weak.upgrade() else { return };
+            let ours = {
+                let mut alarm = dispatcher.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+                alarm.take_if(|set| *set == at).is_some()
+            };
+            if ours {
+                dispatcher.hand_out();
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Scheduler<Arc<str>, Job>> {
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.dispatcher.lock().done(now, self.batch, now - self.since);
+        // The runtime is gone when the process ends, and then nobody waits.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.dispatcher.hand_out();
+        }
+    }
+}
+
+fn refusal(why: Rejection) -> Fault {
+    match why {
+        Rejection::Full { bound: Bound::Whole, retry_after } => {
+            Fault::new(Code::Overloaded, "the inference queue is full; try again").retry_after(retry_after)
+        }
+        Rejection::Full { bound: Bound::Tenant | Bound::Model, retry_after } => {
+            let detail = "too many of the tenant's inference requests wait already; send fewer at once";
+            Fault::new(Code::RateLimited, detail).retry_after(retry_after)
+        }
+        Rejection::NoModel => super::link::died(),
+    }
+}
