@@ -54,6 +54,19 @@ fn time_is_shared_and_not_requests() {
 }
 
 #[test]
+fn what_a_request_really_took_is_charged() {
+    let (mut s, now) = subject(1);
+    // One model, so one estimate, and it is wrong for both.
+    let model = s.add_model(ModelPolicy::default());
+    for i in 0..3000 {
+        push(&mut s, now, 'a', model, [2 * i]);
+        push(&mut s, now, 'b', model, [2 * i + 1]);
+    }
+    let served = serve(&mut s, now, &['a', 'b'], 2000, |tenant| if tenant == 'a' { 20 * MS } else { MS });
+    assert!((served[0] - served[1]).abs() < 0.1, "{served:?}");
+}
+
+#[test]
 fn one_request_at_a_time_leaves_no_debt_behind() {
     let (mut s, mut now) = subject(1);
     let (long, short) = (s.add_model(ModelPolicy::default()), s.add_model(ModelPolicy::default()));
