@@ -36,6 +36,8 @@ struct Forming<J> {
     shares: Vec<Share>,
 }
 
+/// What a batch can cost at most, so that accounts cannot overflow.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Other tenants' flows that are asked to fill up a batch, at most.
 const RIDERS: usize = 32;
 
@@ -111,7 +113,8 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
                 continue;
             }
             forming.rows += u64::from(queued.rows);
-            forming.hints += queued.hint.unwrap_or_else(|| Duration::from_nanos(self.rounds.mean().unsigned_abs()));
+            let mean = || Duration::from_nanos(self.rounds.mean().unsigned_abs());
+            forming.hints += queued.hint.unwrap_or_else(mean).min(LONGEST);
             forming.jobs.push(queued.job);
         }
         let (rows, requests) = (forming.rows - rows_before, forming.jobs.len() - jobs_before);
@@ -169,7 +172,7 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
     /// Counts a batch as under way, and charges its tenants by rows what it is expected to cost.
     fn start(&mut self, model_key: ModelKey, forming: Forming<J>) -> Batch<J> {
         let Forming { rows, jobs, hints, mut shares } = forming;
-        let hinted = i64::try_from(hints.as_nanos()).unwrap_or(i64::MAX);
+        let hinted = hints.min(LONGEST).as_nanos() as i64;
         let mut group = None;
         let mut expected = hinted;
         if let Some(model) = self.models.get_mut(model_key) {
@@ -209,7 +212,8 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
     /// it. False if there is no such batch (any more).
     pub(crate) fn done(&mut self, now: Instant, id: BatchId, compute: Duration) -> bool {
         let Some(flight) = self.end(id) else { return false };
-        let actual = i64::try_from(compute.as_nanos()).unwrap_or(i64::MAX);
+        let compute = compute.min(LONGEST);
+        let actual = compute.as_nanos() as i64;
         let per_request = actual as f64 / flight.requests as f64;
         for share in &flight.shares {
             let part = part(actual, share.rows, flight.rows);

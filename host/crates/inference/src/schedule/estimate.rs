@@ -46,10 +46,10 @@ impl Estimates {
     /// Nanoseconds that a batch of so many rows will take; nothing if no batch of the model has run yet.
     pub(super) fn nanos(&self, rows: u64) -> Option<i64> {
         let wanted = index(rows);
-        if wanted < EXACT {
-            if let Some(batch) = self.0[wanted].batch.nanos() {
-                return Some(batch as i64);
-            }
+        if wanted < EXACT
+            && let Some(batch) = self.0[wanted].batch.nanos()
+        {
+            return Some(batch as i64);
         }
         // The nearest size that has run, as if every row cost the same; the smaller one of two that are equally near.
         let near = (0..BUCKETS)

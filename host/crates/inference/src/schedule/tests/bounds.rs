@@ -196,3 +196,25 @@ fn memory_follows_what_waits_and_not_what_has_been() {
     ];
     assert!(sizes.iter().all(|size| *size <= 300), "{sizes:?}");
 }
+
+#[test]
+fn absurd_numbers_do_no_harm() {
+    let (mut s, now) = subject(1);
+    let model = s.add_model(batching(u32::MAX, Duration::MAX));
+    for round in 0..100 {
+        for tenant in ['a', 'b'] {
+            let absurd = Request {
+                weight: if round % 2 == 0 { u32::MAX } else { 0 },
+                rows: u32::MAX,
+                cost_hint: Some(Duration::MAX),
+                ..request(now, tenant, model, round)
+            };
+            s.push(now, absurd).unwrap();
+        }
+        for _ in 0..2 {
+            let batch = run(&mut s, now);
+            assert!(s.done(now, batch.id, Duration::MAX));
+        }
+    }
+    assert_idle(&mut s, now);
+}

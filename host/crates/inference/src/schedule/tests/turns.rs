@@ -54,12 +54,25 @@ fn time_is_shared_and_not_requests() {
 }
 
 #[test]
+fn what_a_request_really_took_is_charged() {
+    let (mut s, now) = subject(1);
+    // One model, so one estimate, and it is wrong for both.
+    let model = s.add_model(ModelPolicy::default());
+    for i in 0..3000 {
+        push(&mut s, now, 'a', model, [2 * i]);
+        push(&mut s, now, 'b', model, [2 * i + 1]);
+    }
+    let served = serve(&mut s, now, &['a', 'b'], 2000, |tenant| if tenant == 'a' { 20 * MS } else { MS });
+    assert!((served[0] - served[1]).abs() < 0.1, "{served:?}");
+}
+
+#[test]
 fn one_request_at_a_time_leaves_no_debt_behind() {
     let (mut s, mut now) = subject(1);
     let (long, short) = (s.add_model(ModelPolicy::default()), s.add_model(ModelPolicy::default()));
     push(&mut s, now, 'b', short, (0..3000).map(|i| 2 * i));
     push(&mut s, now, 'a', long, [1]);
-    let mut served = [0.0; 2];
+    let (mut served, mut rest) = ([0.0; 2], 0);
     for _ in 0..2000 {
         let batch = run(&mut s, now);
         let is_long = batch.model == long;
@@ -67,8 +80,9 @@ fn one_request_at_a_time_leaves_no_debt_behind() {
         now += took;
         served[usize::from(is_long)] += took.as_secs_f64();
         assert!(s.done(now, batch.id, took));
-        if is_long {
-            // Back at once, with an empty queue in between.
+        // Back soon, but with an empty queue for some turns of the others.
+        rest = if is_long { 3 } else { rest - 1 };
+        if rest == 0 {
             push(&mut s, now, 'a', long, [1]);
         }
     }
