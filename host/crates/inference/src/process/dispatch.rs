@@ -62,6 +62,7 @@ pub(super) struct Permit {
     dispatcher: Arc<Dispatcher>,
     batch: BatchId,
     since: Instant,
+    ran: bool,
 }
 
 impl Dispatcher {
@@ -160,7 +161,7 @@ impl Dispatcher {
     }
 
     fn start(self: &Arc<Self>, Batch { id, mut jobs, .. }: Batch<Job>, now: Instant) {
-        let permit = Permit { dispatcher: self.clone(), batch: id, since: now };
+        let permit = Permit { dispatcher: self.clone(), batch: id, since: now, ran: false };
         if jobs.len() > 1 {
             // Apart from its callers: one that leaves takes nobody's answer along.
             tokio::spawn(self.clone().run_together(permit, jobs));
@@ -207,7 +208,7 @@ impl Dispatcher {
                 let _ = given.send(Given::Answer(answer.map(|outputs| Outputs { queue, ..outputs })));
             }
         }
-        drop(permit);
+        permit.ran();
     }
 
     async fn infer(
@@ -252,10 +253,20 @@ impl Dispatcher {
     }
 }
 
+impl Permit {
+    /// The engine has answered: what it took counts. Otherwise it died, or the caller left before it asked.
+    pub(super) fn ran(mut self) {
+        self.ran = true;
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.dispatcher.lock().done(now, self.batch, now - self.since);
+        match self.ran {
+            true => self.dispatcher.lock().done(now, self.batch, now - self.since),
+            false => self.dispatcher.lock().lost(self.batch),
+        };
         // The runtime is gone when the process ends, and then nobody waits.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.dispatcher.hand_out();

@@ -285,7 +285,9 @@ impl Link {
                 if let Some(slot) = &mut slot {
                     slot.new = false;
                 }
-                drop(permit);
+                if let Some(permit) = permit {
+                    permit.ran();
+                }
                 // Its caller may have left; then the slot goes back with the answer.
                 let _ = answer.send(Answered { packet, slot });
             }

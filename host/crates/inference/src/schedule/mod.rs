@@ -3,7 +3,6 @@
 //! [`Scheduler`] is a data structure: no threads, no clock, no I/O. The engine keeps it behind a lock; callers push
 //! requests into it and workers take batches out.
 
-mod admission;
 mod batches;
 mod estimate;
 mod fair;
@@ -20,7 +19,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Instant;
 
-pub(crate) use admission::{Admission, Denied, Limits};
 pub(crate) use request::{
     Batch, BatchId, BatchKey, Bound, Config, Dropped, GroupId, ModelId, ModelPolicy, Next, Rejected, Rejection,
     Request, RequestId,
@@ -176,6 +174,7 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
     }
 
     /// Takes a request back. Nothing if it has come out already.
+    #[cfg(test)]
     pub(crate) fn cancel(&mut self, RequestId(key): RequestId) -> Option<J> {
         self.unlink(key).map(|queued| queued.job)
     }
@@ -188,21 +187,25 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
     }
 
     /// Changes how many batches may be under way at once. Those that are go on.
+    #[cfg(test)]
     pub(crate) fn set_workers(&mut self, workers: usize) {
         self.config.workers = workers;
     }
 
     /// How many requests wait.
+    #[cfg(test)]
     pub(crate) fn queued(&self) -> usize {
         self.requests.len()
     }
 
     /// How many requests for a model wait.
+    #[cfg(test)]
     pub(crate) fn queued_for(&self, ModelId(model): ModelId) -> usize {
         self.models.get(model).map_or(0, |m| m.queued)
     }
 
     /// How many batches are under way.
+    #[cfg(test)]
     pub(crate) fn running(&self) -> usize {
         self.flights.len()
     }

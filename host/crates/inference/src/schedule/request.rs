@@ -92,8 +92,10 @@ pub(crate) struct Batch<J> {
     /// For [`done`](super::Scheduler::done) or [`lost`](super::Scheduler::lost).
     pub(crate) id: BatchId,
     /// The model.
+    #[cfg(test)]
     pub(crate) model: ModelId,
     /// The rows of all requests, together.
+    #[cfg(test)]
     pub(crate) rows: u64,
     /// One at least.
     pub(crate) jobs: Vec<J>,

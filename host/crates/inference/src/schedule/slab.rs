@@ -97,6 +97,7 @@ impl<K> Key<K> {
     }
 
     /// Back from the number. Any number is a key; most find nothing.
+    #[cfg(test)]
     pub(super) fn from_bits(bits: u64) -> Self {
         Self::at(bits as u32, (bits >> 32) as u32)
     }
