@@ -7,6 +7,7 @@ mod api;
 mod app;
 mod extract;
 mod functions;
+mod grpc;
 mod guard;
 mod linger;
 mod listener;
