@@ -15,6 +15,7 @@ mod metrics;
 pub mod oip;
 mod operations;
 mod problem;
+mod repository;
 mod routes;
 mod v2;
 

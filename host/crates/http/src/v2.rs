@@ -81,10 +81,11 @@ pub(crate) async fn infer(
 /// Whether it can serve; loads what is not in memory.
 ///
 /// # Errors
-/// `unsupported_operation` for a plugin that is only an HTTP function; what loading says.
+/// `unsupported_operation` for a plugin that is only an HTTP function; `conflict` for what was unloaded; what loading
+/// says.
 pub(crate) async fn check_model_ready(app: &App, caller: &Caller, servable: &Servable) -> Result<()> {
     servable.signature()?;
-    app.platform().load(caller, servable).await
+    app.platform().check_ready(caller, servable).await
 }
 
 /// What runs it, in the word of the protocol's `platform`.

@@ -9,6 +9,7 @@ use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Tenant, Tensor};
 use aimass_sandbox::{Body, Call, Plugin};
 
 use crate::directory::Resolved;
+use crate::statistics::Observation;
 use crate::{Caller, Platform, Scope};
 
 /// What a caller may say about a call.
@@ -20,7 +21,7 @@ pub struct CallOptions {
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
 #[derive(Clone)]
-pub struct Servable(Arc<Resolved>);
+pub struct Servable(pub(crate) Arc<Resolved>);
 
 impl Servable {
     /// Plugin or model.
@@ -48,14 +49,21 @@ impl Servable {
 }
 
 impl Platform {
+    /// Checks that the token may call plugins or models at all.
+    ///
+    /// # Errors
+    /// `insufficient_scope`.
+    pub fn may_call(&self, by: &Caller) -> Result<()> {
+        by.tenant()?;
+        by.require(Scope::PluginsInvoke).or_else(|_| by.require(Scope::ModelsInvoke))
+    }
+
     /// Finds what the Open Inference Protocol calls a model.
     ///
     /// # Errors
     /// `not_found`; `insufficient_scope` if the token may call neither plugins nor models, or not this kind.
     pub fn servable(&self, by: &Caller, reference: &ObjectRef) -> Result<Servable> {
-        if by.require(Scope::PluginsInvoke).is_err() {
-            by.require(Scope::ModelsInvoke)?;
-        }
+        self.may_call(by)?;
         let resolved = self.directory.resolve(by.tenant()?, reference)?;
         by.require(match resolved.kind {
             Kind::Plugin => Scope::PluginsInvoke,
@@ -64,16 +72,18 @@ impl Platform {
         Ok(Servable(resolved))
     }
 
-    /// Makes sure that it can serve: loads what is not in memory.
+    /// Makes sure that it can serve: loads what is not in memory, also what was unloaded.
     ///
     /// # Errors
     /// What loading says.
     pub async fn load(&self, by: &Caller, servable: &Servable) -> Result<()> {
         let tenant = by.tenant()?;
         match servable.kind() {
-            Kind::Plugin => self.loaded_plugin(tenant, &servable.0).await.map(drop),
-            Kind::Model => self.models.load_resolved(tenant, &servable.0).await.map(drop),
+            Kind::Plugin => self.loaded_plugin(tenant, &servable.0).await.map(drop)?,
+            Kind::Model => self.models.load_resolved(tenant, &servable.0).await.map(drop)?,
         }
+        servable.0.record.set_unloaded(false);
+        Ok(())
     }
 
     /// The numbers of the versions that can be asked for, in order.
@@ -99,15 +109,35 @@ impl Platform {
     ) -> Result<Vec<Tensor>> {
         let tenant = by.tenant()?;
         servable.signature()?.check_inputs(&inputs)?;
-        match servable.kind() {
+        let started = Instant::now();
+        let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
+        let (took, recorder) = (started.elapsed(), &servable.0.recorder);
+        match &outcome {
+            // The engine does not tell yet how long a call waited and how it was batched.
+            Ok(_) => recorder.succeeded(took, &Observation { compute_infer: took, batch: 1, ..Observation::default() }),
+            Err(_) => recorder.failed(took),
+        }
+        outcome
+    }
+
+    async fn run(
+        &self,
+        tenant: &Tenant,
+        resolved: &Resolved,
+        inputs: Vec<Tensor>,
+        options: &CallOptions,
+        request: &str,
+    ) -> Result<Vec<Tensor>> {
+        resolved.record.set_unloaded(false);
+        match resolved.kind {
             Kind::Plugin => {
-                let plugin = self.loaded_plugin(tenant, &servable.0).await?;
-                let call = self.call(tenant, &servable.0, &options, request);
+                let plugin = self.loaded_plugin(tenant, resolved).await?;
+                let call = self.call(tenant, resolved, options, request);
                 self.sandbox.infer(&plugin, call, inputs).await
             }
             Kind::Model => {
-                let deadline = Instant::now() + self.deadline(&options);
-                let model = self.models.load_resolved(tenant, &servable.0).await?;
+                let deadline = Instant::now() + self.deadline(options);
+                let model = self.models.load_resolved(tenant, resolved).await?;
                 model.infer(inputs, deadline).await
             }
         }

@@ -10,6 +10,8 @@ mod guests;
 mod models;
 mod objects;
 mod plugins;
+mod repository;
+mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
@@ -33,12 +35,15 @@ pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use repository::{IndexEntry, VersionStatistics};
+pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadRequest, Uploaded};
 
 use directory::Directory;
 use models::Residency;
+use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +90,7 @@ pub struct Platform {
     sandbox: Arc<Sandbox>,
     models: Arc<Residency>,
     directory: Directory,
+    records: Arc<Records>,
     limits: InvocationLimits,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
@@ -98,8 +104,10 @@ impl Platform {
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
         let Parts { store, auth, sandbox, engines, guests, limits, model_memory } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
+        let records = Arc::<Records>::default();
         let platform = Arc::new(Self {
-            directory: Directory::new(store.clone()),
+            directory: Directory::new(store.clone(), records.clone()),
+            records,
             models: Arc::new(Residency::new(engines, store.blobs().clone(), model_memory)),
             store,
             auth,

@@ -13,6 +13,8 @@ mod health;
 mod infer;
 mod messages;
 mod models;
+mod repository;
+mod stream;
 mod tensors;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,8 @@ mod wire;
 pub(crate) use health::{live, ready, server};
 pub(crate) use infer::infer;
 pub(crate) use models::{config, metadata, ready as model_ready};
+pub(crate) use repository::{index, load, statistics, unload};
+pub(crate) use stream::infer as stream_infer;
 
 /// Where the service's methods live.
 pub(crate) const PREFIX: &str = "/inference.GRPCInferenceService/";

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub const SERVER_NAME: &str = "aimass";
 
 /// The extensions that are there, as the server's metadata names them.
-pub const EXTENSIONS: &[&str] = &["binary_tensor_data", "model_configuration"];
+pub const EXTENSIONS: &[&str] = &["binary_tensor_data", "model_configuration", "model_repository", "statistics"];
 
 /// `GET /v2`.
 pub fn server_metadata(version: &str) -> Value {

@@ -93,3 +93,12 @@ pub(crate) struct InferOutputTensor {
     #[prost(int64, repeated, tag = "3")]
     pub(crate) shape: Vec<i64>,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ModelStreamInferResponse {
+    /// Empty for a success.
+    #[prost(string, tag = "1")]
+    pub(crate) error_message: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) infer_response: Option<ModelInferResponse>,
+}

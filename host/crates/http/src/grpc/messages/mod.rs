@@ -6,12 +6,18 @@
 
 mod config;
 mod infer;
+mod repository;
 mod server;
 
 pub(super) use config::{ModelConfig, ModelConfigRequest, ModelConfigResponse, ModelInput, ModelOutput};
 pub(super) use infer::{
     Choice, InferInputTensor, InferOutputTensor, InferParameter, InferRequestedOutputTensor, ModelInferRequest,
-    ModelInferResponse,
+    ModelInferResponse, ModelStreamInferResponse,
+};
+pub(super) use repository::{
+    InferBatchStatistics, InferStatistics, MemoryUsage, ModelIndex, ModelStatistics, ModelStatisticsRequest,
+    ModelStatisticsResponse, RepositoryIndexRequest, RepositoryIndexResponse, RepositoryModelLoadRequest,
+    RepositoryModelLoadResponse, RepositoryModelUnloadRequest, RepositoryModelUnloadResponse, StatisticDuration,
 };
 pub(super) use server::{
     ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ServerLiveRequest,
