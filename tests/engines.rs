@@ -107,3 +107,23 @@ fn models_that_leave_give_their_memory_back() {
     assert!(after.0 as f64 <= before.0 as f64 * 1.1, "server: {before:?} {after:?}");
     assert!(after.1 as f64 <= before.1 as f64 * 1.05, "engine: {before:?} {after:?}");
 }
+
+#[test]
+fn f57_a_tenant_over_its_limits_is_told_when_to_come_back_and_others_are_not() {
+    let server = Server::start_with(&["--tenant-requests-per-second", "20"]);
+    let (acme, globex) = (server.tenant("acme"), server.tenant("globex"));
+    for client in [&acme, &globex] {
+        client.put("/api/v1/models/relu", &onnx::relu(4)).expect(201);
+        client.put("/api/v1/plugins/hello", crate::support::guests::hello()).expect(201);
+    }
+    let answers: Vec<Answer> = (0..30).map(|_| infer(&acme, "relu", 4)).collect();
+    assert!(answers.iter().any(|answer| answer.status == 200));
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("thirty at once are too many");
+    assert!(refused.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+    // Functions take from the same bucket.
+    acme.get("/fn/acme/hello/").problem(429, "rate_limited");
+    infer(&globex, "relu", 4).expect(200);
+    globex.get("/fn/globex/hello/").expect(200);
+    std::thread::sleep(Duration::from_millis(1_000));
+    infer(&acme, "relu", 4).expect(200);
+}

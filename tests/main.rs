@@ -13,6 +13,7 @@ mod functions;
 mod gpu;
 mod hostile;
 mod network;
+mod protocol;
 mod stopping;
 mod support;
 mod tidy;

@@ -12,7 +12,7 @@ use aimass_core::{Code, Fault, Result};
 use aimass_http::{App, ListenerConfig};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{Folders, Guests, Parts, Platform};
+use aimass_platform::{Folders, Guests, Parts, Platform, TenantLimits};
 use aimass_sandbox::{PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
@@ -30,6 +30,9 @@ const LEEWAY: Duration = Duration::from_secs(5);
 
 /// A model that has not answered so long after the longest deadline of a call never will.
 const RUN_SLACK: Duration = Duration::from_secs(1);
+
+/// A tenant at rest may send this part of a second's requests at once.
+const BURST: u32 = 10;
 
 /// A node that is bound to its port and ready to run.
 pub(crate) struct Node {
@@ -65,8 +68,21 @@ impl Node {
             ..SandboxConfig::new(folders.compiled, cache_key(&folders.keys)?)
         };
         let sandbox = Arc::new(Sandbox::new(sandbox, guests.clone(), store.key_value())?);
-        let platform =
-            Platform::new(Parts { store, auth, sandbox, engines, guests, limits, model_memory: config.model_memory })?;
+        let tenant_limits = TenantLimits {
+            per_second: config.tenant_requests_per_second,
+            burst: config.tenant_requests_per_second.map_or(1, |rate| rate.get().div_ceil(BURST)),
+            concurrency: config.tenant_calls,
+        };
+        let platform = Platform::new(Parts {
+            store,
+            auth,
+            sandbox,
+            engines,
+            guests,
+            limits,
+            tenant_limits,
+            model_memory: config.model_memory,
+        })?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {

@@ -1,6 +1,7 @@
 //! Configuration of a node: flags, then `AIMASS_*` variables, then `aimass.toml`. Checked before any port is bound.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +40,12 @@ pub(crate) struct Raw {
     /// loaded models' memory, and 1024]
     #[arg(long, env = "AIMASS_ENGINE_MEMORY_MIB", value_name = "MIB")]
     engine_memory_mib: Option<u64>,
+    /// Requests a second of one tenant, on average; a tenth of a second's worth may come at once [default: no limit]
+    #[arg(long, env = "AIMASS_TENANT_REQUESTS_PER_SECOND", value_name = "NUMBER")]
+    tenant_requests_per_second: Option<NonZeroU32>,
+    /// Calls of one tenant at once [default: no limit]
+    #[arg(long, env = "AIMASS_TENANT_CALLS", value_name = "NUMBER")]
+    tenant_calls: Option<NonZeroU32>,
     /// Threads that run models on the CPU [default: one per core]
     #[arg(long, env = "AIMASS_INFERENCE_THREADS", value_name = "NUMBER")]
     inference_threads: Option<usize>,
@@ -73,6 +80,8 @@ pub(crate) struct Config {
     pub(crate) calls: u32,
     pub(crate) model_memory: u64,
     pub(crate) engine_memory: u64,
+    pub(crate) tenant_requests_per_second: Option<NonZeroU32>,
+    pub(crate) tenant_calls: Option<NonZeroU32>,
     pub(crate) inference_threads: usize,
     pub(crate) gpu: Gpu,
     pub(crate) grace: Duration,
@@ -103,6 +112,8 @@ impl Raw {
             model_memory: model_memory_mib.saturating_mul(1 << 20),
             engine_memory: (self.engine_memory_mib.or(file.engine_memory_mib).unwrap_or(engine_memory_mib))
                 .saturating_mul(1 << 20),
+            tenant_requests_per_second: self.tenant_requests_per_second.or(file.tenant_requests_per_second),
+            tenant_calls: self.tenant_calls.or(file.tenant_calls),
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),

@@ -27,6 +27,8 @@ macro_rules! guests {
 
 guests! {
     probe = "tests/guests/probe";
+    echo = "tests/guests/echo";
+    text = "tests/guests/text";
     hello = "plugins/hello-http";
     counter = "plugins/counter";
     file_type = "plugins/file-type";

@@ -41,8 +41,12 @@ impl Message {
 const FLOAT: u64 = 1;
 
 fn value_info(name: &str, shape: &[u64]) -> Message {
+    typed_info(name, FLOAT, shape)
+}
+
+fn typed_info(name: &str, data_type: u64, shape: &[u64]) -> Message {
     let dimensions = shape.iter().fold(Message::default(), |m, &d| m.message(1, Message::default().int(1, d)));
-    let tensor = Message::default().int(1, FLOAT).message(2, dimensions);
+    let tensor = Message::default().int(1, data_type).message(2, dimensions);
     Message::default().text(1, name).message(2, Message::default().message(1, tensor))
 }
 
@@ -61,6 +65,13 @@ pub fn named_relu(n: u64, name: &str) -> Vec<u8> {
     let node = Message::default().text(1, "x").text(2, "y").text(3, "node").text(4, "Relu");
     let graph = Message::default().message(1, node).text(2, name);
     model(graph.message(11, value_info("x", &[1, n])).message(12, value_info("y", &[1, n])))
+}
+
+/// `y = x` over a 2×3 tensor of a type of `onnx.proto`'s TensorProto.DataType.
+pub fn identity(data_type: u64) -> Vec<u8> {
+    let graph = Message::default().message(1, node("Identity", &["x"], "y", vec![])).text(2, "graph");
+    let info = |name| typed_info(name, data_type, &[2, 3]);
+    model(graph.message(11, info("x")).message(12, info("y")))
 }
 
 /// A weight tensor of seeded values in −0.5…0.5.

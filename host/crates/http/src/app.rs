@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aimass_platform::Platform;
@@ -14,6 +13,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::Request;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::guard::Answered;
@@ -27,7 +27,7 @@ pub struct App {
     platform: Arc<Platform>,
     metrics: Metrics,
     /// Set when the process is about to stop: not ready any more, but still serving.
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 /// A request's id: time-ordered, so that logs sort; in the answer as `x-request-id`.
@@ -75,7 +75,7 @@ impl fmt::Display for RequestId {
 impl App {
     /// The application over a platform.
     pub fn new(platform: Arc<Platform>) -> Arc<Self> {
-        Arc::new(Self { platform, metrics: Metrics::new(), draining: AtomicBool::new(false) })
+        Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false) })
     }
 
     pub(crate) fn platform(&self) -> &Platform {
@@ -88,14 +88,20 @@ impl App {
 
     /// Whether this node wants new work.
     pub(crate) fn ready(&self) -> aimass_core::Result<()> {
-        if self.draining.load(Ordering::Relaxed) {
+        if *self.draining.borrow() {
             return Err(aimass_core::Fault::new(aimass_core::Code::Unavailable, "this node is stopping"));
         }
         self.platform.ready()
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Resolves when the node is about to stop.
+    pub(crate) async fn drained(&self) {
+        // An error says that the sender is gone, which this holds.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
     pub(crate) fn router(self: &Arc<Self>) -> Router {

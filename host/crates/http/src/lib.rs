@@ -7,6 +7,7 @@ mod api;
 mod app;
 mod extract;
 mod functions;
+mod grpc;
 mod guard;
 mod linger;
 mod listener;
@@ -14,6 +15,7 @@ mod metrics;
 pub mod oip;
 mod operations;
 mod problem;
+mod repository;
 mod routes;
 mod v2;
 

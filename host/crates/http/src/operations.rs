@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aimass_core::{Code, Fault};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use http::Uri;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
@@ -39,7 +40,10 @@ pub(crate) async fn jwks(State(app): State<Arc<App>>) -> axum::Json<Value> {
     axum::Json(app.platform().auth().jwks())
 }
 
-pub(crate) async fn unknown() -> Rejection {
+pub(crate) async fn unknown(uri: Uri) -> Rejection {
+    if uri.path().starts_with(crate::grpc::PREFIX) {
+        return Rejection(Fault::new(Code::UnsupportedOperation, "this method is not offered"));
+    }
     Rejection(Fault::new(Code::NotFound, "there is no such route"))
 }
 

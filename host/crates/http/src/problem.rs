@@ -1,4 +1,7 @@
-//! From a fault to a response. The prefix of the path decides the form; the code decides the status.
+//! From a fault to a response. The prefix of the path decides the form; the code decides the status, here and, for
+//! gRPC, in [`crate::grpc::fault`].
+
+use std::time::Duration;
 
 use aimass_core::{Code, Fault, Source};
 use axum::body::Body;
@@ -6,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use serde_json::json;
+
+use crate::grpc;
 
 /// A fault on its way out. Its body is written by [`finish`], which knows the path.
 pub(crate) struct Rejection(pub(crate) Fault);
@@ -57,6 +62,10 @@ pub(crate) fn status(code: Code) -> StatusCode {
 pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Response {
     if let Some(fault) = response.extensions_mut().remove::<Fault>() {
         log(&fault, request);
+        if path.starts_with(grpc::PREFIX) {
+            response = grpc::fault::response(&fault);
+            return named(request, response);
+        }
         let (kind, body) = body(path, request, &fault, response.status());
         let headers = response.headers_mut();
         // The router has counted the body that was empty until now.
@@ -65,22 +74,25 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
         if fault.code() == Code::Unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        let retry = fault.retry().or_else(|| default_retry(fault.code()));
-        if let Some(after) = retry {
+        if let Some(after) = retry_after(&fault) {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
         *response.body_mut() = Body::from(body.to_string());
     }
+    named(request, response)
+}
+
+fn named(request: &str, mut response: Response) -> Response {
     if let Ok(id) = HeaderValue::from_str(request) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
     response
 }
 
-/// What is temporary says when to come back, even where nobody knows better.
-fn default_retry(code: Code) -> Option<std::time::Duration> {
-    matches!(code, Code::RateLimited | Code::Unavailable | Code::Overloaded)
-        .then_some(std::time::Duration::from_secs(1))
+/// When to come back. What is temporary says so even where nobody knows better.
+pub(crate) fn retry_after(fault: &Fault) -> Option<Duration> {
+    let temporary = matches!(fault.code(), Code::RateLimited | Code::Unavailable | Code::Overloaded);
+    fault.retry().or(temporary.then_some(Duration::from_secs(1)))
 }
 
 fn body(path: &str, request: &str, fault: &Fault, status: StatusCode) -> (&'static str, serde_json::Value) {
@@ -99,7 +111,8 @@ fn body(path: &str, request: &str, fault: &Fault, status: StatusCode) -> (&'stat
     ("application/problem+json", problem)
 }
 
-fn log(fault: &Fault, request: &str) {
+/// Logs what went wrong, at the level of whose fault it is.
+pub(crate) fn log(fault: &Fault, request: &str) {
     let cause = fault.cause().unwrap_or_default();
     match fault.code().source() {
         Source::Platform => {

@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 
 use crate::app::App;
-use crate::{api, guard, operations, v2};
+use crate::{api, grpc, guard, operations, repository, v2};
 use aimass_platform::Scope;
 
 /// Who may call a route.
@@ -102,6 +102,29 @@ impl Table {
         t.add(get, "/v2/models/{model}/versions/{version}", Token, v2::metadata);
         t.add(get, "/v2/models/{model}/versions/{version}/ready", Token, v2::ready);
         t.add(post, "/v2/models/{model}/versions/{version}/infer", Token, v2::infer);
+        t.add(get, "/v2/models/{model}/config", Token, v2::config);
+        t.add(get, "/v2/models/{model}/versions/{version}/config", Token, v2::config);
+        t.add(get, "/v2/models/{model}/stats", Token, repository::statistics);
+        t.add(get, "/v2/models/{model}/versions/{version}/stats", Token, repository::statistics);
+        // The protocol's own ambiguity: of a model that is called `stats`, ask for a version's metadata.
+        t.add(get, "/v2/models/stats", Token, repository::all_statistics);
+        t.add(post, "/v2/repository/index", Token, repository::index);
+        t.add(post, "/v2/repository/models/{model}/load", Token, repository::load);
+        t.add(post, "/v2/repository/models/{model}/unload", Token, repository::unload);
+
+        // gRPC: a method is a POST to its service and name. The message names the model.
+        t.add(post, "/inference.GRPCInferenceService/ServerLive", Public, grpc::live);
+        t.add(post, "/inference.GRPCInferenceService/ServerReady", Public, grpc::ready);
+        t.add(post, "/inference.GRPCInferenceService/ServerMetadata", Public, grpc::server);
+        t.add(post, "/inference.GRPCInferenceService/ModelReady", Token, grpc::model_ready);
+        t.add(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
+        t.add(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
+        t.add(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
+        t.add(post, "/inference.GRPCInferenceService/ModelStreamInfer", Token, grpc::stream_infer);
+        t.add(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
+        t.add(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
+        t.add(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
+        t.add(post, "/inference.GRPCInferenceService/RepositoryModelUnload", Token, grpc::unload);
         t
     }
 

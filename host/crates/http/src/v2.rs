@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use aimass_core::event::Kind;
 use aimass_core::limits::MAX_INFER_BODY;
+use aimass_core::name::version_number;
 use aimass_core::{Code, Fault, ObjectRef, Result, Selector};
-use aimass_platform::{CallOptions, Servable};
+use aimass_platform::{CallOptions, Caller, Servable};
 use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -40,17 +41,18 @@ pub(crate) async fn metadata(
 ) -> Result<Answer<Value>, Rejection> {
     let servable = servable(&app, &ask, &params)?;
     let versions = app.platform().served_versions(&ask.caller, &servable)?;
-    let platform = match servable.kind() {
-        Kind::Model => "onnx",
-        Kind::Plugin => "wasm",
-    };
+    let platform = platform(servable.kind());
     Ok(Answer(oip::model_metadata(servable.name(), &versions, platform, servable.signature()?)))
+}
+
+pub(crate) async fn config(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<Value>, Rejection> {
+    let servable = servable(&app, &ask, &params)?;
+    Ok(Answer(oip::model_config(servable.name(), platform(servable.kind()), servable.signature()?)))
 }
 
 pub(crate) async fn ready(State(app): State<Arc<App>>, ask: Ask, params: Params) -> Result<Answer<Value>, Rejection> {
     let servable = servable(&app, &ask, &params)?;
-    servable.signature()?;
-    app.platform().load(&ask.caller, &servable).await?;
+    check_model_ready(&app, &ask.caller, &servable).await?;
     Ok(Answer(oip::model_ready(servable.name(), true)))
 }
 
@@ -74,6 +76,36 @@ pub(crate) async fn infer(
     let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
     Ok(respond(encoded))
+}
+
+/// Whether it can serve; loads what is not in memory.
+///
+/// # Errors
+/// `unsupported_operation` for a plugin that is only an HTTP function; `conflict` for what was unloaded; what loading
+/// says.
+pub(crate) async fn check_model_ready(app: &App, caller: &Caller, servable: &Servable) -> Result<()> {
+    servable.signature()?;
+    app.platform().check_ready(caller, servable).await
+}
+
+/// What runs it, in the word of the protocol's `platform`.
+pub(crate) fn platform(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Model => "onnx",
+        Kind::Plugin => "wasm",
+    }
+}
+
+/// Finds what a message names. The version is its newest one if it is empty.
+///
+/// # Errors
+/// As [`Platform::servable`](aimass_platform::Platform::servable); `invalid_name`.
+pub(crate) fn named(app: &App, caller: &Caller, name: &str, version: &str) -> Result<Servable> {
+    let selector = match version {
+        "" => Selector::Latest,
+        number => Selector::Version(version_number(number)?),
+    };
+    app.platform().servable(caller, &ObjectRef { name: name.parse()?, selector })
 }
 
 /// Finds what the path names: its newest version, or the one that it gives.

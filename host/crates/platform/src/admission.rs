@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::estimate::Average;
+use aimass_core::{Code, Fault, Result, Tenant};
 
 /// A tenant's limits. Nothing means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct TenantLimits {
     /// Requests a second, on average.
-    pub(crate) per_second: Option<NonZeroU32>,
+    pub per_second: Option<NonZeroU32>,
     /// Requests that may come at once after a rest: the size of the token bucket; 0 counts as 1.
-    pub(crate) burst: u32,
+    pub burst: u32,
     /// Calls under way at once.
-    pub(crate) concurrency: Option<NonZeroU32>,
+    pub concurrency: Option<NonZeroU32>,
 }
 
 /// Why a call was not let in, and when to try again.
@@ -25,6 +26,55 @@ pub(crate) enum Denied {
     Rate(Duration),
     /// Too many calls are under way; one of them ends after about this time.
     Concurrency(Duration),
+}
+
+/// The way in for every call.
+pub(crate) struct Gate {
+    limits: TenantLimits,
+    admission: Mutex<Admission<Tenant>>,
+}
+
+/// A call that was let in.
+pub(crate) struct Entered<'a> {
+    gate: &'a Gate,
+    tenant: Tenant,
+    since: Instant,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: TenantLimits) -> Self {
+        Self { limits, admission: Mutex::new(Admission::new()) }
+    }
+
+    /// Lets a call in. Without limits that costs nothing.
+    ///
+    /// # Errors
+    /// `rate_limited`, with the time after which it would be let in.
+    pub(crate) fn enter(&self, tenant: &Tenant) -> Result<Option<Entered<'_>>> {
+        if self.limits.per_second.is_none() && self.limits.concurrency.is_none() {
+            return Ok(None);
+        }
+        let since = Instant::now();
+        self.lock().enter(since, tenant, &self.limits).map_err(|denied| match denied {
+            Denied::Rate(after) => {
+                Fault::new(Code::RateLimited, "the tenant sends more requests a second than it may").retry_after(after)
+            }
+            Denied::Concurrency(after) => {
+                Fault::new(Code::RateLimited, "the tenant has more calls at once than it may").retry_after(after)
+            }
+        })?;
+        Ok(Some(Entered { gate: self, tenant: tenant.clone(), since }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Admission<Tenant>> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.gate.lock().leave(&self.tenant, self.since.elapsed());
+    }
 }
 
 /// A token bucket and a counter of calls for every tenant.
@@ -41,8 +91,8 @@ struct State {
     /// When the bucket is full again.
     full_at: Instant,
     running: u32,
-    /// How long a call takes.
-    call: Average,
+    /// How long a call takes, seconds: a moving average, once there was one.
+    call: Option<f64>,
 }
 
 /// Tenants at rest that are remembered without a second thought.
@@ -59,10 +109,10 @@ impl<T: Clone + Eq + Hash> Admission<T> {
     ///
     /// # Errors
     /// [`Denied`]; then nothing was taken.
-    pub(crate) fn enter(&mut self, now: Instant, tenant: &T, limits: &Limits) -> Result<(), Denied> {
+    pub(crate) fn enter(&mut self, now: Instant, tenant: &T, limits: &TenantLimits) -> std::result::Result<(), Denied> {
         if !self.tenants.contains_key(tenant) {
             self.sweep(now);
-            self.tenants.insert(tenant.clone(), State { full_at: now, running: 0, call: Average::default() });
+            self.tenants.insert(tenant.clone(), State { full_at: now, running: 0, call: None });
         }
         let Some(state) = self.tenants.get_mut(tenant) else { return Ok(()) };
         if let Some(most) = limits.concurrency
@@ -88,11 +138,13 @@ impl<T: Clone + Eq + Hash> Admission<T> {
     pub(crate) fn leave(&mut self, tenant: &T, took: Duration) {
         if let Some(state) = self.tenants.get_mut(tenant) {
             state.running = state.running.saturating_sub(1);
-            state.call.observe(took.as_nanos() as f64);
+            let took = took.as_secs_f64();
+            state.call = Some(state.call.map_or(took, |before| before + (took - before) / 8.0));
         }
     }
 
     /// Calls of a tenant under way.
+    #[cfg(test)]
     pub(crate) fn running(&self, tenant: &T) -> u32 {
         self.tenants.get(tenant).map_or(0, |state| state.running)
     }
@@ -114,9 +166,9 @@ impl State {
         const UNKNOWN: Duration = Duration::from_secs(1);
         // Sooner is a busy loop.
         const LEAST: Duration = Duration::from_millis(10);
-        self.call
-            .nanos()
-            .map_or(UNKNOWN, |nanos| LEAST.max(Duration::from_nanos((nanos / f64::from(self.running.max(1))) as u64)))
+        self.call.map_or(UNKNOWN, |seconds| {
+            LEAST.max(Duration::try_from_secs_f64(seconds / f64::from(self.running.max(1))).unwrap_or(UNKNOWN))
+        })
     }
 }
 
@@ -126,8 +178,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn limits(per_second: u32, burst: u32, concurrency: u32) -> Limits {
-        Limits { per_second: NonZeroU32::new(per_second), burst, concurrency: NonZeroU32::new(concurrency) }
+    fn limits(per_second: u32, burst: u32, concurrency: u32) -> TenantLimits {
+        TenantLimits { per_second: NonZeroU32::new(per_second), burst, concurrency: NonZeroU32::new(concurrency) }
     }
 
     #[test]

@@ -4,12 +4,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimass_core::event::Kind;
-use aimass_core::seam::Model as _;
 use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Tenant, Tensor};
+use aimass_inference::process::Timing;
 use aimass_sandbox::{Body, Call, Plugin};
 
 use crate::directory::Resolved;
+use crate::statistics::Observation;
 use crate::{Caller, Platform, Scope};
+
+/// Where the time of a call went that took `took`; a plugin's is its own.
+fn observed(took: Duration, timing: Option<&Timing>) -> Observation {
+    let Some(timing) = timing else {
+        return Observation { compute_infer: took, batch: 1, ..Observation::default() };
+    };
+    // What is left is the way to the engine and back, most of it with the inputs.
+    let way = took.saturating_sub(timing.queue + timing.compute);
+    Observation {
+        queue: timing.queue,
+        compute_input: way,
+        compute_infer: timing.compute,
+        batch: timing.batch.into(),
+        ..Observation::default()
+    }
+}
 
 /// What a caller may say about a call.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +37,7 @@ pub struct CallOptions {
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
 #[derive(Clone)]
-pub struct Servable(Arc<Resolved>);
+pub struct Servable(pub(crate) Arc<Resolved>);
 
 impl Servable {
     /// Plugin or model.
@@ -48,14 +65,21 @@ impl Servable {
 }
 
 impl Platform {
+    /// Checks that the token may call plugins or models at all.
+    ///
+    /// # Errors
+    /// `insufficient_scope`.
+    pub fn may_call(&self, by: &Caller) -> Result<()> {
+        by.tenant()?;
+        by.require(Scope::PluginsInvoke).or_else(|_| by.require(Scope::ModelsInvoke))
+    }
+
     /// Finds what the Open Inference Protocol calls a model.
     ///
     /// # Errors
     /// `not_found`; `insufficient_scope` if the token may call neither plugins nor models, or not this kind.
     pub fn servable(&self, by: &Caller, reference: &ObjectRef) -> Result<Servable> {
-        if by.require(Scope::PluginsInvoke).is_err() {
-            by.require(Scope::ModelsInvoke)?;
-        }
+        self.may_call(by)?;
         let resolved = self.directory.resolve(by.tenant()?, reference)?;
         by.require(match resolved.kind {
             Kind::Plugin => Scope::PluginsInvoke,
@@ -64,16 +88,18 @@ impl Platform {
         Ok(Servable(resolved))
     }
 
-    /// Makes sure that it can serve: loads what is not in memory.
+    /// Makes sure that it can serve: loads what is not in memory, also what was unloaded.
     ///
     /// # Errors
     /// What loading says.
     pub async fn load(&self, by: &Caller, servable: &Servable) -> Result<()> {
         let tenant = by.tenant()?;
         match servable.kind() {
-            Kind::Plugin => self.loaded_plugin(tenant, &servable.0).await.map(drop),
-            Kind::Model => self.models.load_resolved(tenant, &servable.0).await.map(drop),
+            Kind::Plugin => self.loaded_plugin(tenant, &servable.0).await.map(drop)?,
+            Kind::Model => self.models.load_resolved(tenant, &servable.0).await.map(drop)?,
         }
+        servable.0.record.set_unloaded(false);
+        Ok(())
     }
 
     /// The numbers of the versions that can be asked for, in order.
@@ -99,16 +125,37 @@ impl Platform {
     ) -> Result<Vec<Tensor>> {
         let tenant = by.tenant()?;
         servable.signature()?.check_inputs(&inputs)?;
-        match servable.kind() {
+        let _entered = self.gate.enter(tenant)?;
+        let started = Instant::now();
+        let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
+        let (took, recorder) = (started.elapsed(), &servable.0.recorder);
+        match &outcome {
+            Ok((_, timing)) => recorder.succeeded(took, &observed(took, timing.as_ref())),
+            Err(_) => recorder.failed(took),
+        }
+        outcome.map(|(outputs, _)| outputs)
+    }
+
+    async fn run(
+        &self,
+        tenant: &Tenant,
+        resolved: &Resolved,
+        inputs: Vec<Tensor>,
+        options: &CallOptions,
+        request: &str,
+    ) -> Result<(Vec<Tensor>, Option<Timing>)> {
+        resolved.record.set_unloaded(false);
+        match resolved.kind {
             Kind::Plugin => {
-                let plugin = self.loaded_plugin(tenant, &servable.0).await?;
-                let call = self.call(tenant, &servable.0, &options, request);
-                self.sandbox.infer(&plugin, call, inputs).await
+                let plugin = self.loaded_plugin(tenant, resolved).await?;
+                let call = self.call(tenant, resolved, options, request);
+                self.sandbox.infer(&plugin, call, inputs).await.map(|outputs| (outputs, None))
             }
             Kind::Model => {
-                let deadline = Instant::now() + self.deadline(&options);
-                let model = self.models.load_resolved(tenant, &servable.0).await?;
-                model.infer(inputs, deadline).await
+                let deadline = Instant::now() + self.deadline(options);
+                let model = self.models.load_resolved(tenant, resolved).await?;
+                let (outputs, timing) = model.infer_timed(inputs, deadline).await?;
+                Ok((outputs, Some(timing)))
             }
         }
     }
@@ -136,6 +183,7 @@ impl Platform {
             let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
             return Err(Fault::new(Code::UnsupportedOperation, detail));
         }
+        let _entered = self.gate.enter(&tenant)?;
         let plugin = self.loaded_plugin(&tenant, &resolved).await?;
         let call = self.call(&tenant, &resolved, &CallOptions::default(), request_id);
         self.sandbox.http(&plugin, call, request).await

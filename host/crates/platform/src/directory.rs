@@ -9,6 +9,8 @@ use aimass_core::{Code, Digest, Fault, Name, ObjectRef, Result, Selector, Signat
 use aimass_store::{Store, VersionRow};
 use quick_cache::sync::Cache;
 
+use crate::statistics::{Record, Recorder, Records};
+
 /// Names that are kept in memory; further ones cost a look-up in the index.
 const NAMES: usize = 10_000;
 
@@ -24,6 +26,10 @@ pub(crate) struct Resolved {
     pub(crate) http: bool,
     pub(crate) settings: Arc<Settings>,
     pub(crate) public: bool,
+    /// What is remembered of the name.
+    pub(crate) record: Arc<Record>,
+    /// Counts this version's calls.
+    pub(crate) recorder: Arc<Recorder>,
 }
 
 struct Object {
@@ -35,14 +41,15 @@ struct Object {
 /// A cache of the view. What changes a name calls [`Directory::forget`] before it answers.
 pub(crate) struct Directory {
     store: Store,
+    records: Arc<Records>,
     objects: Cache<(Tenant, Name), Arc<Object>>,
     /// Counts changes, so that a row that was read before one is not kept after it.
     changes: AtomicU64,
 }
 
 impl Directory {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store, objects: Cache::new(NAMES), changes: AtomicU64::new(0) }
+    pub(crate) fn new(store: Store, records: Arc<Records>) -> Self {
+        Self { store, records, objects: Cache::new(NAMES), changes: AtomicU64::new(0) }
     }
 
     /// Finds the version that `reference` means.
@@ -90,7 +97,7 @@ impl Directory {
         }
         let latest = &object.latest;
         let row = self.store.state().version(tenant, &latest.name, number)?.ok_or_else(Fault::not_found)?;
-        let resolved = Arc::new(resolved(row, latest.settings.clone(), latest.public));
+        let resolved = Arc::new(resolved(row, latest.settings.clone(), latest.public, latest.record.clone()));
         object.others.write().unwrap_or_else(PoisonError::into_inner).insert(number, resolved.clone());
         Ok(resolved)
     }
@@ -100,7 +107,8 @@ impl Directory {
         let object = state.object(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)?;
         let row = state.version(tenant, name, object.latest)?.ok_or_else(Fault::not_found)?;
         let settings = Arc::new(state.settings(tenant, name)?);
-        Ok(Object { latest: Arc::new(resolved(row, settings, object.public)), others: RwLock::default() })
+        let record = self.records.of(tenant, name, row.kind);
+        Ok(Object { latest: Arc::new(resolved(row, settings, object.public, record)), others: RwLock::default() })
     }
 }
 
@@ -117,9 +125,10 @@ impl Resolved {
     }
 }
 
-fn resolved(row: VersionRow, settings: Arc<Settings>, public: bool) -> Resolved {
+fn resolved(row: VersionRow, settings: Arc<Settings>, public: bool, record: Arc<Record>) -> Resolved {
     let http = row.inspection.worlds.iter().any(|w| w.starts_with("wasi:http/"));
     let VersionRow { kind, name, version, digest, inspection, .. } = row;
     let (device, signature) = (inspection.device, inspection.signature);
-    Resolved { kind, name, version, digest, device, signature, http, settings, public }
+    let recorder = record.version(version);
+    Resolved { kind, name, version, digest, device, signature, http, settings, public, record, recorder }
 }

@@ -4,12 +4,15 @@
 //! the caller's [`Tenant`](aimass_core::Tenant) handle. Changes go through the journal and are acknowledged when
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
+mod admission;
 mod calls;
 mod directory;
 mod guests;
 mod models;
 mod objects;
 mod plugins;
+mod repository;
+mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
@@ -27,18 +30,23 @@ use aimass_inference::process::EngineProcesses;
 use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
+pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, Scope, Scopes};
 pub use aimass_sandbox::Body;
 pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use repository::{IndexEntry, VersionStatistics};
+pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadRequest, Uploaded};
 
+use admission::Gate;
 use directory::Directory;
 use models::Residency;
+use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +82,8 @@ pub struct Parts {
     pub guests: Arc<Guests>,
     /// What an invocation may use.
     pub limits: InvocationLimits,
+    /// What one tenant may ask for.
+    pub tenant_limits: TenantLimits,
     /// Bytes that loaded models may take together; the least recently used leave first.
     pub model_memory: u64,
 }
@@ -85,7 +95,9 @@ pub struct Platform {
     sandbox: Arc<Sandbox>,
     models: Arc<Residency>,
     directory: Directory,
+    records: Arc<Records>,
     limits: InvocationLimits,
+    gate: Gate,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
 }
@@ -96,15 +108,18 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, model_memory } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
+        let records = Arc::<Records>::default();
         let platform = Arc::new(Self {
-            directory: Directory::new(store.clone()),
+            directory: Directory::new(store.clone(), records.clone()),
+            records,
             models: Arc::new(Residency::new(engines, store.blobs().clone(), model_memory)),
             store,
             auth,
             sandbox,
             limits,
+            gate: Gate::new(tenant_limits),
             uploading: Arc::default(),
         });
         guests.connect(&platform);

@@ -1,6 +1,7 @@
 //! Models: list, show, delete, and which of them are in memory.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aimass_core::event::{Device, Inspection, Kind};
 use aimass_core::{Digest, Name, Result, Tenant};
@@ -8,8 +9,8 @@ use aimass_inference::Placement;
 use aimass_inference::process::{EngineProcesses, ModelKey, ProcessModel};
 use aimass_store::Blobs;
 use bytes::Bytes;
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use serde::Serialize;
 
 use crate::directory::Resolved;
@@ -82,7 +83,8 @@ impl Platform {
 pub(crate) struct Residency {
     engines: Arc<EngineProcesses>,
     blobs: Blobs,
-    loaded: Cache<Key, Arc<ProcessModel>, ByMemory>,
+    loaded: Cache<Key, Arc<ProcessModel>, ByMemory, DefaultHashBuilder, Evictions>,
+    evictions: Evictions,
 }
 
 /// Per tenant, although two tenants' equal bytes could share a plan: what one loads must not tell another anything.
@@ -92,7 +94,32 @@ impl Residency {
     pub(crate) fn new(engines: Arc<EngineProcesses>, blobs: Blobs, budget: u64) -> Self {
         // The estimate only sizes the cache's table: a small model is a few MiB.
         let expected = usize::try_from(budget / (4 << 20)).unwrap_or(usize::MAX).clamp(16, 4096);
-        Self { engines, blobs, loaded: Cache::with_weighter(expected, budget, ByMemory) }
+        let evictions = Evictions::default();
+        let hasher = DefaultHashBuilder::default();
+        let loaded = Cache::with(expected, budget, ByMemory, hasher, evictions.clone());
+        Self { engines, blobs, loaded, evictions }
+    }
+
+    /// Takes a model out of memory. Calls under way keep it until they end.
+    pub(crate) fn evict(&self, tenant: &Tenant, digest: Digest, device: Device) {
+        self.loaded.remove(&(tenant.clone(), digest, device));
+    }
+
+    /// Bytes that a model takes; none if it is not in memory.
+    pub(crate) fn memory(&self, tenant: &Tenant, digest: Digest, device: Device) -> Option<u64> {
+        // `peek`: being looked at is not being used.
+        self.loaded.peek(&(tenant.clone(), digest, device)).map(|loaded| loaded.memory())
+    }
+
+    /// Bytes that all models in memory take.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.loaded.iter().map(|(_, loaded)| loaded.memory()).sum()
+    }
+
+    /// Models that left for others: everybody's or one tenant's.
+    pub(crate) fn evictions(&self, of: Option<&Tenant>) -> u64 {
+        let counts = self.evictions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        of.map_or_else(|| counts.values().sum(), |tenant| counts.get(tenant).copied().unwrap_or_default())
     }
 
     /// What an upload must know: that it loads, its signature, and that the device asked for serves it.
@@ -144,6 +171,18 @@ fn wanted(device: Device) -> aimass_inference::Device {
         Device::Auto => aimass_inference::Device::Auto,
         Device::Cpu => aimass_inference::Device::Cpu,
         Device::Gpu => aimass_inference::Device::Gpu,
+    }
+}
+
+/// Counts models that leave because others need the room. That is rare, and follows a load of many milliseconds.
+#[derive(Clone, Default)]
+struct Evictions(Arc<Mutex<HashMap<Tenant, u64>>>);
+
+impl Lifecycle<Key, Arc<ProcessModel>> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), (tenant, ..): Key, _: Arc<ProcessModel>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant).or_default() += 1;
     }
 }
 

@@ -151,6 +151,7 @@ impl Platform {
             })
             .await?;
         self.directory.forget(tenant, name);
+        self.records.forget(tenant, name);
         Ok(())
     }
 

@@ -122,6 +122,7 @@ impl Platform {
             })
             .await?;
         self.directory.forget(&tenant, &name);
+        self.records.of(&tenant, &name, kind).set_unloaded(false);
         let version = self.show_version(&tenant, kind, &name, number)?;
         Ok(Uploaded { version, created: true })
     }

@@ -23,6 +23,7 @@
 
 mod data;
 mod documents;
+mod repository;
 mod request;
 mod response;
 mod scalar;
@@ -30,9 +31,17 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
-pub use documents::{EXTENSIONS, error, live, model_metadata, model_ready, ready, server_metadata};
+pub(crate) use documents::triton_type;
+pub use documents::{
+    EXTENSIONS, SERVER_NAME, error, live, model_config, model_metadata, model_ready, ready, server_metadata,
+};
+pub(crate) use repository::state as index_state;
+pub use repository::{repository_index, statistics};
 pub use request::{InferRequest, RequestedOutput, decode_request, encode_request};
+pub(crate) use request::{check_requested, unsupported};
+pub(crate) use response::chosen;
 pub use response::{Encoded, decode_response, encode_response};
+pub(crate) use tensor::{MAX_DIMENSIONS, about};
 
 /// The header that holds the length of the JSON, where binary data stands behind it. Of the body as it is without a
 /// `Content-Encoding`.

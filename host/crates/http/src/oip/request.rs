@@ -94,11 +94,7 @@ pub fn decode_request(body: Bytes, header_length: Option<&str>) -> Result<InferR
     let inputs = document.inputs.into_iter().map(|entry| body.take(entry)).collect::<Result<Vec<_>>>()?;
     body.finish()?;
     let outputs = document.outputs.unwrap_or_default().into_iter().map(requested).collect::<Result<Vec<_>>>()?;
-    if let Some(twice) =
-        outputs.iter().enumerate().find(|(i, output)| outputs[..*i].iter().any(|o| o.name == output.name))
-    {
-        return Err(Fault::invalid(format!("the output `{:.64}` is asked for twice", twice.1.name)));
-    }
+    check_requested(&outputs)?;
     Ok(InferRequest {
         id: document.id.filter(|id| !id.is_empty()),
         inputs,
@@ -139,6 +135,14 @@ pub fn encode_request(inputs: &[Tensor]) -> (Bytes, String) {
     (body.freeze(), length)
 }
 
+/// Each output is asked for once.
+pub(crate) fn check_requested(outputs: &[RequestedOutput]) -> Result<()> {
+    match outputs.iter().enumerate().find(|(i, output)| outputs[..*i].iter().any(|o| o.name == output.name)) {
+        Some((_, twice)) => Err(Fault::invalid(format!("the output `{:.64}` is asked for twice", twice.name))),
+        None => Ok(()),
+    }
+}
+
 fn requested(output: Output<'_>) -> Result<RequestedOutput> {
     let OutputParameters { binary_data, classification, shared_memory_region } = output.parameters.unwrap_or_default();
     if classification.is_some_and(|classes| classes > 0) {
@@ -150,6 +154,6 @@ fn requested(output: Output<'_>) -> Result<RequestedOutput> {
     Ok(RequestedOutput { name: output.name.into_owned(), binary: binary_data })
 }
 
-fn unsupported(what: &str) -> Fault {
+pub(crate) fn unsupported(what: &str) -> Fault {
     Fault::new(Code::UnsupportedOperation, format!("{what} not supported"))
 }

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 
 use super::data::{self, write_json};
-use super::request::InferRequest;
+use super::request::{InferRequest, RequestedOutput};
 use super::tensor::{Body, Entry, about, malformed};
 
 /// An encoded answer.
@@ -58,18 +58,8 @@ pub fn encode_response(
     model_version: &str,
     outputs: &[Tensor],
 ) -> Result<Encoded> {
-    let mut chosen = Vec::with_capacity(outputs.len());
     let form = |binary: bool| if binary { Form::Binary } else { Form::Json };
-    if request.outputs.is_empty() {
-        chosen.extend(outputs.iter().map(|output| (output, form(request.binary_output))));
-    }
-    for wanted in &request.outputs {
-        let output = outputs.iter().find(|output| output.name() == wanted.name).ok_or_else(|| {
-            let known: Vec<_> = outputs.iter().map(Tensor::name).collect();
-            Fault::invalid(format!("there is no output `{:.64}`; the outputs are {known:?}", wanted.name))
-        })?;
-        chosen.push((output, form(wanted.binary.unwrap_or(request.binary_output))));
-    }
+    let chosen: Vec<_> = chosen(request, outputs)?.into_iter().map(|(output, binary)| (output, form(binary))).collect();
 
     let mut json = Vec::with_capacity(256);
     json.push(b'{');
@@ -96,6 +86,24 @@ pub fn encode_response(
     let header_length = binary.then_some(json.len());
     chunks[0] = json.into();
     Ok(Encoded { chunks, header_length })
+}
+
+/// The outputs that the request asks for, in its order, or all; each with whether it is sent as binary data.
+///
+/// # Errors
+/// [`Code::InvalidRequest`] if it asks for one that is not there.
+pub(crate) fn chosen<'a>(request: &InferRequest, outputs: &'a [Tensor]) -> Result<Vec<(&'a Tensor, bool)>> {
+    if request.outputs.is_empty() {
+        return Ok(outputs.iter().map(|output| (output, request.binary_output)).collect());
+    }
+    let find = |wanted: &RequestedOutput| {
+        let output = outputs.iter().find(|output| output.name() == wanted.name).ok_or_else(|| {
+            let known: Vec<_> = outputs.iter().map(Tensor::name).collect();
+            Fault::invalid(format!("there is no output `{:.64}`; the outputs are {known:?}", wanted.name))
+        })?;
+        Ok((output, wanted.binary.unwrap_or(request.binary_output)))
+    };
+    request.outputs.iter().map(find).collect()
 }
 
 /// Reads an answer's outputs. `header_length` is the value of [`super::HEADER_LENGTH`], if the answer has that header.

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::data;
 
 /// The most dimensions of a tensor, and so the deepest nesting of its data: numpy's limit.
-const MAX_DIMENSIONS: usize = 64;
+pub(crate) const MAX_DIMENSIONS: usize = 64;
 
 /// A tensor as it stands in the JSON. `data` stays text until its type and shape are known, in whichever order the
 /// fields come. Fields that are not known are ignored: clients send more than the protocol names.
@@ -112,7 +112,7 @@ impl Body {
 }
 
 /// A tensor's fault, with its name: at most 64 characters of it, since it may be hostile.
-pub(super) fn about(name: &str, detail: &str) -> Fault {
+pub(crate) fn about(name: &str, detail: &str) -> Fault {
     Fault::new(Code::InvalidTensor, format!("tensor `{name:.64}`: {detail}"))
 }
 

@@ -350,7 +350,7 @@ fn what_json_cannot_hold_goes_as_binary_data_or_not_at_all() {
 fn the_documents_are_those_of_the_protocol() {
     assert_eq!(
         server_metadata("0.1.0"),
-        json!({ "name": "aimass", "version": "0.1.0", "extensions": ["binary_tensor_data"] })
+        json!({ "name": "aimass", "version": "0.1.0", "extensions": super::EXTENSIONS })
     );
     assert_eq!((live(), ready(false)), (json!({ "live": true }), json!({ "ready": false })));
     assert_eq!(model_ready("m", true), json!({ "name": "m", "ready": true }));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Scheduler;
 use super::lanes::{FlowKey, FlowState, LaneKey, LaneState, TenantKey};
 use super::models::ModelKey;
-use super::request::{Batch, BatchId, Dropped, GroupId, ModelId};
+use super::request::{Batch, BatchId, Dropped, GroupId};
 
 /// A batch under way.
 pub(super) struct Flight {
@@ -189,7 +189,14 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
         }
         let flight = Flight { model: model_key, group, rows, requests: jobs.len(), shares };
         let id = BatchId(self.flights.insert(flight));
-        Batch { id, model: ModelId(model_key), rows, jobs }
+        Batch {
+            id,
+            #[cfg(test)]
+            model: super::ModelId(model_key),
+            #[cfg(test)]
+            rows,
+            jobs,
+        }
     }
 
     /// Returns a batch's permits: the worker, the model's and the group's.
