@@ -73,6 +73,7 @@ impl Scene {
                 assert!(retry_after > Duration::ZERO);
             }
             while let Next::Run(batch) = next(&mut s, now) {
+                assert!(s.running() <= self.workers);
                 let took = if batch.model == quiet { self.quiet.0 } else { self.flood };
                 let quiet = batch.jobs.iter().copied().filter(|job| *job < FLOOD).collect();
                 busy.push(Busy { until: now + took, batch: batch.id, took, quiet });
