@@ -11,6 +11,7 @@ mod demo;
 mod functions;
 mod gpu;
 mod hostile;
+mod metrics;
 mod network;
 mod protocol;
 mod stopping;

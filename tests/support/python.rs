@@ -1,7 +1,8 @@
 //! Real clients in Python, installed once into the cache folder.
 
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use super::root;
@@ -33,6 +34,23 @@ fn packages() -> &'static Path {
 pub fn client(script: &str, arguments: &[&str]) -> String {
     let script = root().join("tests/clients").join(script);
     run(Command::new("python3").env("PYTHONPATH", packages()).arg(script).args(arguments))
+}
+
+/// Starts a client that talks over its standard input and output.
+pub fn start(script: &str, arguments: &[&str]) -> Child {
+    let script = root().join("tests/clients").join(script);
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", packages()).arg(script).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs a client that reads `input`, and returns what it printed.
+pub fn filter(script: &str, input: &[u8]) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    file.rewind().unwrap();
+    let script = root().join("tests/clients").join(script);
+    run(Command::new("python3").env("PYTHONPATH", packages()).arg(script).stdin(file))
 }
 
 fn run(command: &mut Command) -> String {
