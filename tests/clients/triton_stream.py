@@ -27,3 +27,5 @@ print("open", flush=True)
 if sys.stdin.readline().strip() == "send":
     send()
 print(came.get(timeout=30).status(), flush=True)
+client.stop_stream()
+client.close()

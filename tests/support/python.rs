@@ -33,14 +33,14 @@ fn packages() -> &'static Path {
 /// Runs a client of `tests/clients` and returns what it printed; fails with what it said.
 pub fn client(script: &str, arguments: &[&str]) -> String {
     let script = root().join("tests/clients").join(script);
-    run(Command::new("python3").env("PYTHONPATH", packages()).arg(script).args(arguments))
+    run(python().arg(script).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.
 pub fn start(script: &str, arguments: &[&str]) -> Child {
     let script = root().join("tests/clients").join(script);
-    let mut command = Command::new("python3");
-    command.env("PYTHONPATH", packages()).arg(script).args(arguments);
+    let mut command = python();
+    command.arg(script).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
@@ -50,7 +50,14 @@ pub fn filter(script: &str, input: &[u8]) -> String {
     file.write_all(input).unwrap();
     file.rewind().unwrap();
     let script = root().join("tests/clients").join(script);
-    run(Command::new("python3").env("PYTHONPATH", packages()).arg(script).stdin(file))
+    run(python().arg(script).stdin(file))
+}
+
+/// Python with the packages. A client that hangs is ended, so that its test fails instead.
+fn python() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["120", "python3"]).env("PYTHONPATH", packages());
+    command
 }
 
 fn run(command: &mut Command) -> String {

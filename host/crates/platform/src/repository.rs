@@ -156,7 +156,9 @@ impl Platform {
         for (owner, name, record) in self.records.list(tenant) {
             if tenant.is_none() || sees(record.kind).is_ok() {
                 for (version, counts) in record.counts() {
-                    let Some(row) = self.store.state().version(&owner, &name, version)? else { continue };
+                    let row = self.store.state().version(&owner, &name, version)?;
+                    // Of plugins that are only HTTP functions nothing is counted here.
+                    let Some(row) = row.filter(|row| row.inspection.signature.is_some()) else { continue };
                     let memory = self.resident_memory(&owner, &row);
                     let (tenant, name) = (owner.clone(), name.clone());
                     versions.push(VersionStatistics { tenant, name, version, counts, memory });
