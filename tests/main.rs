@@ -12,6 +12,7 @@ mod engines;
 mod functions;
 mod gpu;
 mod hostile;
+mod metrics;
 mod network;
 mod protocol;
 mod stopping;

@@ -1,5 +1,8 @@
 //! The Open Inference Protocol, whole: with the clients that exist, and with what no client would send.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::support::{Answer, Client, Server, guests, onnx, python};
@@ -50,6 +53,36 @@ fn tritonclient_speaks_http() {
 #[test]
 fn kserves_client_speaks_both() {
     run("kserve_client.py");
+}
+
+/// A stream that is open; `then` comes, and this is how it ends.
+fn stream_ends(server: &Server, token: &str, then: impl FnOnce(), send: &str) -> String {
+    let mut client = python::start("triton_stream.py", &[server.address(), token]);
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("open"));
+    then();
+    writeln!(client.stdin.take().unwrap(), "{send}").unwrap();
+    let end = lines.next().unwrap_or_default();
+    client.wait().unwrap();
+    end
+}
+
+#[test]
+fn a_stream_outlives_neither_its_token_nor_its_node() {
+    let mut server = Server::start();
+    let acme = server.tenant("acme");
+    acme.put("/api/v1/models/identity-fp32", &onnx::identity(1)).expect(201);
+    let wish = json!({ "subject": "stream", "scopes": ["models:invoke"] });
+    let minted = acme.post("/api/v1/tokens", &wish).expect(201).json();
+    let revoke = || drop(acme.delete(&format!("/api/v1/tokens/{}", minted["jti"].as_str().unwrap())).expect(204));
+    let end = stream_ends(&server, minted["token"].as_str().unwrap(), revoke, "send");
+    assert_eq!(end, "StatusCode.UNAUTHENTICATED");
+
+    // An idle stream does not hold a node that wants to stop, whose grace is 30 seconds.
+    let started = Instant::now();
+    assert_eq!(stream_ends(&server, &acme.token, || server.signal("TERM"), "wait"), "StatusCode.UNAVAILABLE");
+    assert!(server.child.wait().unwrap().success());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 /// A call of gRPC by hand. A refusal stands whole in the answer's head.
@@ -121,6 +154,7 @@ fn f10_grpc_bodies_that_do_not_fit_cost_nothing() {
 
     // A body is held once, and what it claims is not.
     let grown = server.figure("VmHWM") - before;
+    eprintln!("the server grew by {grown} KiB at most");
     assert!(grown < 200 << 10, "the server grew by {grown} KiB");
     assert_eq!(grpc(&acme, "ModelInfer", &[], &request(&[2, 3], &[0; 24])).header("grpc-status"), "");
     server.anonymous().get("/healthz").expect(200);
@@ -143,7 +177,7 @@ fn the_callers_deadline_ends_a_call() {
     let mut message = field(1, b"echo");
     message.extend(types.iter().flat_map(|ty| empty(ty)));
     message.extend(types.iter().flat_map(|_| field(7, &[])));
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let answer = grpc(&acme, "ModelInfer", &[("grpc-timeout", "300m")], &message);
     let took = started.elapsed();
     assert_eq!(answer.header("grpc-status"), "4", "{}", answer.header("grpc-message"));

@@ -27,6 +27,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("wonnx", &["inference"]),
     ("tract-onnx", &["inference"]),
     ("axum", &["http"]),
+    ("tonic", &["http"]),
     ("jsonwebtoken", &["auth"]),
 ];
 

@@ -140,4 +140,6 @@ client.start_stream(lambda result, error: came.put((result, error)))
 result, error = came.get(timeout=30)
 assert error.status() == "StatusCode.UNAUTHENTICATED", error
 client.stop_stream()
+# Not left to the interpreter: at its end the threads that this waits for do not run any more.
+client.close()
 print("done")

@@ -128,6 +128,16 @@ pub fn perceptron() -> Vec<u8> {
     )
 }
 
+/// A 1×n input times an n×n matrix of seeded weights.
+pub fn dense(n: u64, seed: u64) -> Vec<u8> {
+    graph(
+        vec![node("MatMul", &["x", "w"], "y", vec![])],
+        vec![weights("w", &[n, n], seed)],
+        value_info("x", &[1, n]),
+        value_info("y", &[1, n]),
+    )
+}
+
 /// Two 3×3 convolutions over a 1×4×8×8 input, with biases or without.
 ///
 /// Without them wonnx 0.5.1 computes something else than ONNX says.

@@ -1,7 +1,8 @@
 //! Real clients in Python, installed once into the cache folder.
 
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use super::root;
@@ -32,7 +33,31 @@ fn packages() -> &'static Path {
 /// Runs a client of `tests/clients` and returns what it printed; fails with what it said.
 pub fn client(script: &str, arguments: &[&str]) -> String {
     let script = root().join("tests/clients").join(script);
-    run(Command::new("python3").env("PYTHONPATH", packages()).arg(script).args(arguments))
+    run(python().arg(script).args(arguments))
+}
+
+/// Starts a client that talks over its standard input and output.
+pub fn start(script: &str, arguments: &[&str]) -> Child {
+    let script = root().join("tests/clients").join(script);
+    let mut command = python();
+    command.arg(script).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs a client that reads `input`, and returns what it printed.
+pub fn filter(script: &str, input: &[u8]) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    file.rewind().unwrap();
+    let script = root().join("tests/clients").join(script);
+    run(python().arg(script).stdin(file))
+}
+
+/// Python with the packages. A client that hangs is ended, so that its test fails instead.
+fn python() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["120", "python3"]).env("PYTHONPATH", packages());
+    command
 }
 
 fn run(command: &mut Command) -> String {

@@ -1,9 +1,14 @@
 //! Counters of this listener, in the text form of OpenMetrics.
 //!
-//! No label holds a tenant's name: `/metrics` needs no token.
+//! No label of these holds a tenant's name: `/metrics` needs no token. With one it tells more, see [`models`].
 
+pub(crate) mod models;
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use aimass_platform::Residents;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,6 +36,10 @@ pub(crate) struct Metrics {
     seconds: Family<RouteOnly, Histogram, fn() -> Histogram>,
     /// Connections that are open now.
     pub(crate) connections: Gauge<i64, std::sync::atomic::AtomicI64>,
+    /// Read when somebody asks.
+    models: Gauge<u64, AtomicU64>,
+    model_bytes: Gauge<u64, AtomicU64>,
+    evictions: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -41,8 +50,11 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             connections: Gauge::default(),
+            models: Gauge::default(),
+            model_bytes: Gauge::default(),
+            evictions: Gauge::default(),
         };
-        let Self { mut registry, requests, seconds, connections } = metrics;
+        let Self { mut registry, requests, seconds, connections, models, model_bytes, evictions } = metrics;
         registry.register("http_requests", "Requests answered, by route and status", requests.clone());
         registry.register_with_unit(
             "http_request_duration",
@@ -51,7 +63,12 @@ impl Metrics {
             seconds.clone(),
         );
         registry.register("http_connections", "Connections that are open", connections.clone());
-        Self { registry, requests, seconds, connections }
+        registry.register("node_models", "Models in memory", models.clone());
+        let bytes = "Memory of the models in memory";
+        registry.register_with_unit("node_model_memory", bytes, Unit::Bytes, model_bytes.clone());
+        let left = "Models that left memory because others needed the room, since the start";
+        registry.register("node_model_evictions", left, evictions.clone());
+        Self { registry, requests, seconds, connections, models, model_bytes, evictions }
     }
 
     pub(crate) fn answered(&self, route: &'static str, status: u16, took: Duration) {
@@ -59,9 +76,11 @@ impl Metrics {
         self.seconds.get_or_create(&RouteOnly { route }).observe(took.as_secs_f64());
     }
 
-    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
-        let mut out = String::new();
-        text::encode(&mut out, &self.registry)?;
-        Ok(out)
+    /// The text form, without its end.
+    pub(crate) fn write(&self, models: Residents, out: &mut String) -> fmt::Result {
+        self.models.set(models.models as u64);
+        self.model_bytes.set(models.bytes);
+        self.evictions.set(models.evictions);
+        text::encode_registry(out, &self.registry)
     }
 }

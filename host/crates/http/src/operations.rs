@@ -5,11 +5,14 @@ use std::sync::Arc;
 use aimass_core::{Code, Fault};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::Uri;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, Uri};
+use prometheus_client::encoding::text::encode_eof;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::guard::bearer;
+use crate::metrics::models;
 use crate::problem::Rejection;
 
 /// The process lives.
@@ -31,8 +34,15 @@ pub(crate) fn check_ready(app: &App) -> Result<(), Fault> {
     })
 }
 
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Rejection> {
-    let text = app.metrics().text().map_err(Fault::internal)?;
+/// The node's metrics; with a tenant's token that tenant's models as well, with the operator's everybody's.
+pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Rejection> {
+    let mut text = String::new();
+    app.metrics().write(app.platform().residency(), &mut text).map_err(Fault::internal)?;
+    if headers.contains_key(AUTHORIZATION) {
+        let caller = app.platform().auth().verify(bearer(&headers)?)?;
+        models::write(&app.platform().observed(&caller)?, &mut text).map_err(Fault::internal)?;
+    }
+    encode_eof(&mut text).map_err(Fault::internal)?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 

@@ -37,7 +37,7 @@ pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
-pub use repository::{IndexEntry, VersionStatistics};
+pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};

@@ -111,15 +111,16 @@ impl Residency {
         self.loaded.peek(&(tenant.clone(), digest, device)).map(|loaded| loaded.memory())
     }
 
-    /// Bytes that all models in memory take.
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        self.loaded.iter().map(|(_, loaded)| loaded.memory()).sum()
+    /// Models in memory, and the bytes that they take together.
+    pub(crate) fn resident(&self) -> (usize, u64) {
+        (self.loaded.len(), self.loaded.iter().map(|(_, loaded)| loaded.memory()).sum())
     }
 
-    /// Models that left for others: everybody's or one tenant's.
-    pub(crate) fn evictions(&self, of: Option<&Tenant>) -> u64 {
+    /// How many models left for others, by whose they were: everybody's or one tenant's.
+    pub(crate) fn evictions(&self, of: Option<&Tenant>) -> Vec<(Tenant, u64)> {
         let counts = self.evictions.0.lock().unwrap_or_else(PoisonError::into_inner);
-        of.map_or_else(|| counts.values().sum(), |tenant| counts.get(tenant).copied().unwrap_or_default())
+        let wanted = counts.iter().filter(|(tenant, _)| of.is_none_or(|of| of == *tenant));
+        wanted.map(|(tenant, &count)| (tenant.clone(), count)).collect()
     }
 
     /// What an upload must know: that it loads, its signature, and that the device asked for serves it.

@@ -37,6 +37,26 @@ pub struct VersionStatistics {
     pub memory: Option<u64>,
 }
 
+/// What metrics tell of a tenant, or of all of them.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Every version that was ever asked for.
+    pub versions: Vec<VersionStatistics>,
+    /// How many models left memory because others needed the room, by whose they were.
+    pub evictions: Vec<(Tenant, u64)>,
+}
+
+/// The models in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Residents {
+    /// How many.
+    pub models: usize,
+    /// Bytes that they take together.
+    pub bytes: u64,
+    /// How many ever left because others needed the room.
+    pub evictions: u64,
+}
+
 const UNLOADED: &str = "unloaded";
 
 impl Platform {
@@ -123,7 +143,7 @@ impl Platform {
     ///
     /// # Errors
     /// `insufficient_scope` if the token may neither see nor call anything.
-    pub fn observed(&self, by: &Caller) -> Result<Vec<VersionStatistics>> {
+    pub fn observed(&self, by: &Caller) -> Result<Observed> {
         let tenant = if by.require(Scope::Operator).is_ok() { None } else { Some(by.tenant()?) };
         let sees = |kind| match kind {
             Kind::Plugin => by.require(Scope::PluginsRead).or(by.require(Scope::PluginsInvoke)),
@@ -132,27 +152,26 @@ impl Platform {
         if tenant.is_some() {
             sees(Kind::Plugin).or(sees(Kind::Model))?;
         }
-        let mut all = vec![];
+        let mut versions = vec![];
         for (owner, name, record) in self.records.list(tenant) {
             if tenant.is_none() || sees(record.kind).is_ok() {
                 for (version, counts) in record.counts() {
-                    let Some(row) = self.store.state().version(&owner, &name, version)? else { continue };
+                    let row = self.store.state().version(&owner, &name, version)?;
+                    // Of plugins that are only HTTP functions nothing is counted here.
+                    let Some(row) = row.filter(|row| row.inspection.signature.is_some()) else { continue };
                     let memory = self.resident_memory(&owner, &row);
-                    all.push(VersionStatistics { tenant: owner.clone(), name: name.clone(), version, counts, memory });
+                    let (tenant, name) = (owner.clone(), name.clone());
+                    versions.push(VersionStatistics { tenant, name, version, counts, memory });
                 }
             }
         }
-        Ok(all)
+        Ok(Observed { versions, evictions: self.models.evictions(tenant) })
     }
 
-    /// Models that left memory because others needed the room: of everybody, or of one tenant.
-    pub fn evictions(&self, of: Option<&Tenant>) -> u64 {
-        self.models.evictions(of)
-    }
-
-    /// Bytes that all models in memory take together.
-    pub fn resident_bytes(&self) -> u64 {
-        self.models.resident_bytes()
+    /// What models cost this node in memory, without anybody's name.
+    pub fn residency(&self) -> Residents {
+        let (models, bytes) = self.models.resident();
+        Residents { models, bytes, evictions: self.models.evictions(None).iter().map(|(_, count)| count).sum() }
     }
 
     /// The names that the caller may call, with their kind.
