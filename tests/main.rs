@@ -12,6 +12,7 @@ mod functions;
 mod gpu;
 mod hostile;
 mod network;
+mod plugins;
 mod stopping;
 mod support;
 mod tidy;

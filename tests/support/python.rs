@@ -1,4 +1,4 @@
-//! Real clients in Python, installed once into the cache folder.
+//! Real clients in Python, and reference implementations, installed once into the cache folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,33 +6,53 @@ use std::sync::OnceLock;
 
 use super::root;
 
-/// What the clients need; the file is part of the folder's name, so that a change makes a new environment.
-const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
+/// Packages that are installed together.
+struct Environment {
+    /// In `tests/clients`.
+    requirements: &'static str,
+    options: &'static [&'static str],
+    folder: OnceLock<PathBuf>,
+}
 
-/// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
-fn packages() -> &'static Path {
-    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
-    PACKAGES.get_or_init(|| {
-        let key = &aimass_core::Digest::of(REQUIREMENTS.as_bytes()).hex()[..16];
-        let folder = aimass_toolchain::Cache::user().path().join(format!("python-{key}"));
-        if !folder.join("complete").exists() {
-            let _ = std::fs::remove_dir_all(&folder);
-            let requirements = root().join("tests/clients/requirements.txt");
-            run(Command::new("python3")
-                .args(["-m", "pip", "install", "--quiet", "--target"])
-                .arg(&folder)
-                .arg("--requirement")
-                .arg(requirements));
-            std::fs::write(folder.join("complete"), "").unwrap();
-        }
-        folder
-    })
+/// What the clients need.
+static CLIENTS: Environment = Environment { requirements: "requirements.txt", options: &[], folder: OnceLock::new() };
+/// What the example plugins are compared with.
+static REFERENCES: Environment =
+    Environment { requirements: "references.txt", options: &["--no-deps"], folder: OnceLock::new() };
+
+impl Environment {
+    /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
+    fn folder(&self) -> &Path {
+        self.folder.get_or_init(|| {
+            let requirements = root().join("tests/clients").join(self.requirements);
+            // What is in the file is part of the folder's name, so that a change makes a new environment.
+            let key = &aimass_core::Digest::of(&std::fs::read(&requirements).unwrap()).hex()[..16];
+            let folder = aimass_toolchain::Cache::user().path().join(format!("python-{key}"));
+            if !folder.join("complete").exists() {
+                let _ = std::fs::remove_dir_all(&folder);
+                let mut pip = Command::new("python3");
+                pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(self.options);
+                run(pip.arg("--target").arg(&folder).arg("--requirement").arg(requirements));
+                std::fs::write(folder.join("complete"), "").unwrap();
+            }
+            folder
+        })
+    }
+
+    fn run(&self, script: &str, arguments: &[&str]) -> String {
+        let script = root().join("tests/clients").join(script);
+        run(Command::new("python3").env("PYTHONPATH", self.folder()).arg(script).args(arguments))
+    }
 }
 
 /// Runs a client of `tests/clients` and returns what it printed; fails with what it said.
 pub fn client(script: &str, arguments: &[&str]) -> String {
-    let script = root().join("tests/clients").join(script);
-    run(Command::new("python3").env("PYTHONPATH", packages()).arg(script).args(arguments))
+    CLIENTS.run(script, arguments)
+}
+
+/// The same for a script that needs the packages of `references.txt`.
+pub fn reference(script: &str, arguments: &[&str]) -> String {
+    REFERENCES.run(script, arguments)
 }
 
 fn run(command: &mut Command) -> String {
