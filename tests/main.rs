@@ -14,6 +14,7 @@ mod gpu;
 mod hostile;
 mod metrics;
 mod network;
+mod plugins;
 mod protocol;
 mod stopping;
 mod support;

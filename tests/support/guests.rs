@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use super::{aimass, root};
+use super::{aimass_with, files, root};
 
 /// A project's component, built on first use.
-fn built(project: &Path) -> PathBuf {
+fn built(project: &Path, variables: &[(&str, &Path)]) -> PathBuf {
     // One build at a time: they share the toolchain's target folder.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let out = aimass(&["build", "--json", project.to_str().unwrap()]);
+    let out = aimass_with(&["build", "--json", project.to_str().unwrap()], variables);
     let built: serde_json::Value = serde_json::from_str(&out).unwrap();
     PathBuf::from(built["component"].as_str().unwrap())
 }
@@ -20,7 +20,7 @@ macro_rules! guests {
         #[doc = concat!("The component of `", $folder, "`.")]
         pub fn $name() -> &'static [u8] {
             static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-            BYTES.get_or_init(|| std::fs::read(built(&root().join($folder))).unwrap())
+            BYTES.get_or_init(|| std::fs::read(built(&root().join($folder), &[])).unwrap())
         }
     )*};
 }
@@ -32,4 +32,16 @@ guests! {
     hello = "plugins/hello-http";
     counter = "plugins/counter";
     file_type = "plugins/file-type";
+    image_detect = "plugins/image-detect";
+    ocr = "plugins/ocr";
+}
+
+/// The component of `plugins/text-embedding`, with its vocabulary built in.
+pub fn text_embedding() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let vocabulary = files::minilm().join("vocab.txt");
+        let component = built(&root().join("plugins/text-embedding"), &[("MINILM_VOCABULARY", &vocabulary)]);
+        std::fs::read(component).unwrap()
+    })
 }

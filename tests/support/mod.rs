@@ -189,7 +189,13 @@ pub const TOOLCHAIN: (&str, &str) = ("AIMASS_TOOLCHAIN", "debian");
 
 /// Runs `aimass` and returns what it printed; fails with what it said.
 pub fn aimass(arguments: &[&str]) -> String {
-    let output = Command::new(binary()).args(arguments).envs([TOOLCHAIN]).output().unwrap();
+    aimass_with(arguments, &[])
+}
+
+/// The same with further variables in its environment.
+pub fn aimass_with(arguments: &[&str], variables: &[(&str, &Path)]) -> String {
+    let variables = variables.iter().copied();
+    let output = Command::new(binary()).args(arguments).envs([TOOLCHAIN]).envs(variables).output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "aimass {arguments:?}: {}\n{out}\n{error}", output.status);
     out.into_owned()

@@ -1,4 +1,4 @@
-//! Real clients in Python, installed once into the cache folder.
+//! Real clients in Python, and reference implementations, installed once into the cache folder.
 
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,40 +7,61 @@ use std::sync::OnceLock;
 
 use super::root;
 
-/// What the clients need; the file is part of the folder's name, so that a change makes a new environment.
-const REQUIREMENTS: &str = include_str!("../clients/requirements.txt");
+/// Packages that are installed together.
+struct Environment {
+    /// In `tests/clients`.
+    requirements: &'static str,
+    options: &'static [&'static str],
+    folder: OnceLock<PathBuf>,
+}
 
-/// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
-fn packages() -> &'static Path {
-    static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
-    PACKAGES.get_or_init(|| {
-        let key = &aimass_core::Digest::of(REQUIREMENTS.as_bytes()).hex()[..16];
-        let folder = aimass_toolchain::Cache::user().path().join(format!("python-{key}"));
-        if !folder.join("complete").exists() {
-            let _ = std::fs::remove_dir_all(&folder);
-            let requirements = root().join("tests/clients/requirements.txt");
-            run(Command::new("python3")
-                .args(["-m", "pip", "install", "--quiet", "--target"])
-                .arg(&folder)
-                .arg("--requirement")
-                .arg(requirements));
-            std::fs::write(folder.join("complete"), "").unwrap();
-        }
-        folder
-    })
+/// What the clients need.
+static CLIENTS: Environment = Environment { requirements: "requirements.txt", options: &[], folder: OnceLock::new() };
+/// What the example plugins are compared with.
+static REFERENCES: Environment =
+    Environment { requirements: "references.txt", options: &["--no-deps"], folder: OnceLock::new() };
+
+impl Environment {
+    /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
+    fn folder(&self) -> &Path {
+        self.folder.get_or_init(|| {
+            let requirements = root().join("tests/clients").join(self.requirements);
+            // What is in the file is part of the folder's name, so that a change makes a new environment.
+            let key = &aimass_core::Digest::of(&std::fs::read(&requirements).unwrap()).hex()[..16];
+            let folder = aimass_toolchain::Cache::user().path().join(format!("python-{key}"));
+            if !folder.join("complete").exists() {
+                let _ = std::fs::remove_dir_all(&folder);
+                let mut pip = Command::new("python3");
+                pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(self.options);
+                run(pip.arg("--target").arg(&folder).arg("--requirement").arg(requirements));
+                std::fs::write(folder.join("complete"), "").unwrap();
+            }
+            folder
+        })
+    }
+
+    /// Python with the packages. A client that hangs is ended, so that its test fails instead.
+    fn python(&self) -> Command {
+        let mut command = Command::new("timeout");
+        command.args(["300", "python3"]).env("PYTHONPATH", self.folder());
+        command
+    }
 }
 
 /// Runs a client of `tests/clients` and returns what it printed; fails with what it said.
 pub fn client(script: &str, arguments: &[&str]) -> String {
-    let script = root().join("tests/clients").join(script);
-    run(python().arg(script).args(arguments))
+    run(CLIENTS.python().arg(path(script)).args(arguments))
+}
+
+/// The same for a script that needs the packages of `references.txt`.
+pub fn reference(script: &str, arguments: &[&str]) -> String {
+    run(REFERENCES.python().arg(path(script)).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.
 pub fn start(script: &str, arguments: &[&str]) -> Child {
-    let script = root().join("tests/clients").join(script);
-    let mut command = python();
-    command.arg(script).args(arguments);
+    let mut command = CLIENTS.python();
+    command.arg(path(script)).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
@@ -49,15 +70,11 @@ pub fn filter(script: &str, input: &[u8]) -> String {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(input).unwrap();
     file.rewind().unwrap();
-    let script = root().join("tests/clients").join(script);
-    run(python().arg(script).stdin(file))
+    run(CLIENTS.python().arg(path(script)).stdin(file))
 }
 
-/// Python with the packages. A client that hangs is ended, so that its test fails instead.
-fn python() -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["120", "python3"]).env("PYTHONPATH", packages());
-    command
+fn path(script: &str) -> PathBuf {
+    root().join("tests/clients").join(script)
 }
 
 fn run(command: &mut Command) -> String {
