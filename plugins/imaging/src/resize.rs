@@ -119,7 +119,7 @@ fn halved(image: &Image, to: (usize, usize)) -> Image {
 mod tests {
     use super::*;
 
-    /// What `cv2.resize` of opencv-python-headless 4.10.0.84 gives for [`pattern`].
+    /// An image whose values follow no line, so that every weight shows.
     fn pattern(width: usize, height: usize) -> Image {
         let pixels = (0..width * height * CHANNELS).map(|i| (i * i * 7 + i * 13) as u8).collect();
         Image { width, height, pixels }
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// From, to, and the hash of what OpenCV makes.
+    /// From, to, and the hash of what `cv2.resize` of opencv-python-headless 4.10.0.84 makes of [`pattern`].
     const OPENCV: [((usize, usize), (usize, usize), u32); 6] = [
         ((7, 5), (13, 11), 0x8916_87f6),
         ((40, 30), (17, 9), 0x62db_0387),

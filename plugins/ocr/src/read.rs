@@ -85,8 +85,12 @@ impl<'a> Reader<'a> {
         }
         let (mut text, mut sum, mut count, mut before) = (String::new(), 0f64, 0u32, 0);
         for scores in steps.chunks_exact(classes) {
-            let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let class = scores.iter().position(|&s| s == highest).unwrap_or(0);
+            let (mut class, mut highest) = (0, f32::NEG_INFINITY);
+            for (i, &score) in scores.iter().enumerate() {
+                if score > highest {
+                    (class, highest) = (i, score);
+                }
+            }
             if class != before
                 && let Some(character) = class.checked_sub(1).and_then(|at| self.characters.get(at))
             {
