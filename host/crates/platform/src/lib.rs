@@ -114,7 +114,7 @@ impl Platform {
         let platform = Arc::new(Self {
             directory: Directory::new(store.clone(), records.clone()),
             records,
-            models: Arc::new(Residency::new(engines, store.blobs().clone(), model_memory)),
+            models: Arc::new(Residency::new(engines, store.blobs().clone(), model_memory)?),
             store,
             auth,
             sandbox,

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aimass_core::event::{Device, Inspection, Kind};
-use aimass_core::{Digest, Name, Result, Tenant};
+use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use aimass_inference::Placement;
 use aimass_inference::process::{EngineProcesses, ModelKey, ProcessModel};
 use aimass_store::Blobs;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use serde::Serialize;
 
 use crate::directory::Resolved;
@@ -91,13 +91,17 @@ pub(crate) struct Residency {
 type Key = (Tenant, Digest, Device);
 
 impl Residency {
-    pub(crate) fn new(engines: Arc<EngineProcesses>, blobs: Blobs, budget: u64) -> Self {
+    pub(crate) fn new(engines: Arc<EngineProcesses>, blobs: Blobs, budget: u64) -> Result<Self> {
         // The estimate only sizes the cache's table: a small model is a few MiB.
         let expected = usize::try_from(budget / (4 << 20)).unwrap_or(usize::MAX).clamp(16, 4096);
         let evictions = Evictions::default();
         let hasher = DefaultHashBuilder::default();
-        let loaded = Cache::with(expected, budget, ByMemory, hasher, evictions.clone());
-        Self { engines, blobs, loaded, evictions }
+        let mut options = OptionsBuilder::new();
+        // One shard: with more, each has its part of the budget, and a model that is larger than that never stays.
+        options.estimated_items_capacity(expected).weight_capacity(budget).shards(1);
+        let options = options.build().map_err(Fault::internal)?;
+        let loaded = Cache::with_options(options, ByMemory { budget }, hasher, evictions.clone());
+        Ok(Self { engines, blobs, loaded, evictions })
     }
 
     /// Takes a model out of memory. Calls under way keep it until they end.
@@ -188,10 +192,13 @@ impl Lifecycle<Key, Arc<ProcessModel>> for Evictions {
 }
 
 #[derive(Clone)]
-struct ByMemory;
+struct ByMemory {
+    budget: u64,
+}
 
 impl Weighter<Key, Arc<ProcessModel>> for ByMemory {
     fn weight(&self, _: &Key, loaded: &Arc<ProcessModel>) -> u64 {
-        loaded.memory().max(1)
+        // One that is larger than the budget stays alone rather than be loaded at every call.
+        loaded.memory().clamp(1, self.budget.max(1))
     }
 }
