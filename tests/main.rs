@@ -8,6 +8,7 @@ mod authorisation;
 mod clients;
 mod crash;
 mod demo;
+mod engines;
 mod functions;
 mod gpu;
 mod hostile;

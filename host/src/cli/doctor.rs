@@ -4,7 +4,7 @@ use aimass_inference::{DeviceInfo, EngineConfig, Engines};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Outcome, output};
+use super::{Outcome, engines, output};
 
 /// Say which devices, engines and toolchains were found, and what to do about what is missing.
 #[derive(Args)]
@@ -39,6 +39,7 @@ fn findings(devices: Vec<DeviceInfo>) -> Vec<Value> {
             "advice": advice,
         }));
     }
+    all.push(engines::finding());
     all.extend(
         aimass_toolchain::findings()
             .into_iter()

@@ -3,6 +3,7 @@
 mod client;
 mod demo;
 mod doctor;
+mod engines;
 mod guest;
 mod invoke;
 mod objects;
@@ -103,6 +104,8 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
+    /// List the engines that run models on this machine, or install one
+    Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
     Doctor(doctor::Doctor),
 }
@@ -127,6 +130,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
+            Command::Engines(c) => c.run(json),
             Command::Doctor(c) => c.run(json),
         }
     });

