@@ -14,6 +14,7 @@ mod gpu;
 mod hostile;
 mod metrics;
 mod network;
+mod onnxruntime;
 mod plugins;
 mod protocol;
 mod stopping;

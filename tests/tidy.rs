@@ -26,6 +26,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("wasmtime-wasi-http", &["sandbox"]),
     ("wonnx", &["inference"]),
     ("tract-onnx", &["inference"]),
+    ("ort", &["inference"]),
     ("axum", &["http"]),
     ("tonic", &["http"]),
     ("jsonwebtoken", &["auth"]),

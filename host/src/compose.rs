@@ -112,7 +112,12 @@ pub(crate) fn engines(config: &Config) -> Result<ProcessConfig> {
         Gpu::Any => GpuPolicy::Any,
     };
     Ok(ProcessConfig {
-        engines: EngineConfig { threads: config.inference_threads, gpu, ..EngineConfig::default() },
+        engines: EngineConfig {
+            threads: config.inference_threads,
+            gpu,
+            onnxruntime: config.onnxruntime.clone(),
+            ..EngineConfig::default()
+        },
         command: EngineCommand::own()?,
         memory: config.engine_memory,
         run_limit: config.call_deadline + RUN_SLACK,

@@ -49,6 +49,10 @@ pub(crate) struct Raw {
     /// Threads that run models on the CPU [default: one per core]
     #[arg(long, env = "AIMASS_INFERENCE_THREADS", value_name = "NUMBER")]
     inference_threads: Option<usize>,
+    /// ONNX Runtime's library, which runs models on the CPU faster, or `off` [default: what `aimass engines install
+    /// onnxruntime` installed]
+    #[arg(long, env = "AIMASS_ONNXRUNTIME", value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
     /// Whether models may use a GPU [default: auto]
     #[arg(long, env = "AIMASS_GPU", value_name = "POLICY")]
     gpu: Option<Gpu>,
@@ -83,6 +87,7 @@ pub(crate) struct Config {
     pub(crate) tenant_requests_per_second: Option<NonZeroU32>,
     pub(crate) tenant_calls: Option<NonZeroU32>,
     pub(crate) inference_threads: usize,
+    pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
     pub(crate) grace: Duration,
 }
@@ -115,6 +120,7 @@ impl Raw {
             tenant_requests_per_second: self.tenant_requests_per_second.or(file.tenant_requests_per_second),
             tenant_calls: self.tenant_calls.or(file.tenant_calls),
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
+            onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
@@ -144,6 +150,14 @@ impl Raw {
     pub(crate) fn data_folder() -> Option<PathBuf> {
         std::env::var_os("AIMASS_DATA").map(PathBuf::from).or_else(default_data)
     }
+}
+
+/// The library that was named, else the one that was installed. What is no path is no library.
+pub(crate) fn onnxruntime(named: Option<PathBuf>) -> Option<PathBuf> {
+    let installed = || aimass_toolchain::onnxruntime::installed(&aimass_toolchain::Cache::user());
+    named.map_or_else(installed, |path| {
+        Some(path).filter(|path| !path.as_os_str().is_empty() && path != Path::new("off"))
+    })
 }
 
 fn read_file(named: Option<&Path>) -> Result<Raw, String> {

@@ -71,6 +71,8 @@ impl Server {
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)
+            // Which engine serves is the test's to say, not this machine's.
+            .envs(arguments.iter().all(|a| *a != "--onnxruntime").then_some(("AIMASS_ONNXRUNTIME", "off")))
             .env("AIMASS_LOG", std::env::var("AIMASS_LOG").unwrap_or_else(|_| "error".to_owned()))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

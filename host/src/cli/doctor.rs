@@ -5,7 +5,7 @@ use aimass_inference::process::EngineProcesses;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Outcome, output};
+use super::{Failure, Outcome, engines, output};
 use crate::compose;
 use crate::config::Raw;
 
@@ -43,6 +43,7 @@ fn findings(devices: Vec<DeviceInfo>) -> Vec<Value> {
             "advice": advice,
         }));
     }
+    all.push(engines::finding());
     all.extend(
         aimass_toolchain::findings()
             .into_iter()

@@ -4,6 +4,7 @@ mod client;
 mod demo;
 mod doctor;
 mod engine;
+mod engines;
 mod guest;
 mod invoke;
 mod objects;
@@ -104,6 +105,8 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
+    /// List the engines that run models on this machine, or install one
+    Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
     Doctor(doctor::Doctor),
     /// Hold models for the server that started this process
@@ -137,6 +140,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Doctor(c) => c.run(json).await,
             // Has no use for this runtime, and has run already.
             Command::Engine(c) => c.run(),
+            Command::Engines(c) => c.run(json).await,
         }
     });
     // Threads that run a model or a guest are not waited for: what must be kept is on disk already.

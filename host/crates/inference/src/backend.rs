@@ -44,6 +44,8 @@ pub struct LoadOptions {
     pub plans: usize,
     /// The longest that one run may take where the backend can tell (it then answers [`RunError::Lost`]).
     pub run_limit: Duration,
+    /// Threads within one run, where the backend has such: with one, as many runs go side by side as there are cores.
+    pub threads: usize,
 }
 
 impl Default for LoadOptions {
@@ -54,6 +56,7 @@ impl Default for LoadOptions {
             // A plan holds its own packed copy of the weights, so few: a sequence model is used at a handful of lengths.
             plans: 8,
             run_limit: Duration::from_secs(30),
+            threads: 1,
         }
     }
 }

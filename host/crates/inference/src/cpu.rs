@@ -12,6 +12,7 @@ use tract_onnx::tract_hir::infer::InferenceModel;
 
 use crate::backend::{Backend, LoadOptions, Loaded, Refused, RunError, one_line};
 use crate::isolated::catch;
+use crate::onnx::check::shown;
 use crate::onnx::{Onnx, TRACT};
 
 /// tract, as a [`Backend`].
@@ -43,6 +44,12 @@ struct Shared {
 /// Loads a checked file. May panic where tract does: callers run it through [`catch`] or on a thread of its own.
 pub(crate) fn load(onnx: Onnx, options: &LoadOptions) -> Result<TractModel, Refused> {
     let Onnx { proto, mut signature, unranked, weights } = onnx;
+    for port in signature.inputs.iter().chain(&signature.outputs) {
+        if convert::datum_type(port.element_type).is_none() {
+            let (name, kind) = (shown(&port.name), port.element_type);
+            return Err(Refused::new(format!("the CPU engine has no {kind}, which {name} is")));
+        }
+    }
     let graph = catch(|| TRACT.model_for_proto_model(&proto))
         .map_err(|panic| Refused::new(format!("the CPU engine cannot read it: {panic}")))?
         .map_err(|e| Refused::new(format!("the CPU engine cannot read it: {}", reason(&e))))?;

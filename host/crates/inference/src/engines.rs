@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::num::NonZero;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::gpu::{self, Gpu};
 use crate::isolated::{self, Lost};
 use crate::loaded::{Loaded, Placement};
 use crate::onnx::Onnx;
+use crate::onnxruntime::OnnxRuntime;
 use crate::pool::{Lane, Pool};
 
 /// How many threads, what queue, which devices.
@@ -28,6 +30,8 @@ pub struct EngineConfig {
     pub queue: usize,
     /// What to do with Vulkan devices.
     pub gpu: GpuPolicy,
+    /// ONNX Runtime's library, which runs models on the CPU in tract's stead where it can.
+    pub onnxruntime: Option<PathBuf>,
     /// The longest that reading and loading a model may take.
     pub load_limit: Duration,
     /// What every load is given.
@@ -43,6 +47,7 @@ impl Default for EngineConfig {
             // At 10 ms a run that is two thirds of a second of waiting at most.
             queue: 64 * threads,
             gpu: GpuPolicy::Auto,
+            onnxruntime: None,
             load_limit: Duration::from_secs(120),
             options: LoadOptions::default(),
         }
@@ -99,6 +104,7 @@ pub struct Engines {
     config: EngineConfig,
     pool: Pool,
     gpu: Gpu,
+    runtime: Option<OnnxRuntime>,
 }
 
 impl Engines {
@@ -108,7 +114,11 @@ impl Engines {
     /// `internal` if the system gives no threads.
     pub fn new(config: EngineConfig) -> Result<Self> {
         let pool = Pool::start("infer", config.threads, config.queue)?;
-        Ok(Self { config, pool, gpu: Gpu::default() })
+        let runtime = config.onnxruntime.as_deref().and_then(|path| {
+            let opened = OnnxRuntime::open(path);
+            opened.inspect_err(|unusable| tracing::error!(%unusable, "models run in tract instead")).ok()
+        });
+        Ok(Self { config, pool, gpu: Gpu::default(), runtime })
     }
 
     /// Reads a model and checks that the CPU engine can run it. Blocks, up to the load limit.
@@ -129,6 +139,11 @@ impl Engines {
     /// [`Code::InvalidModel`] like [`inspect`](Self::inspect); [`Code::UnsupportedDevice`] with the reason if the GPU
     /// was asked for and cannot serve it.
     pub async fn load(&self, onnx: Bytes, want: Device) -> Result<Arc<Loaded>> {
+        if want == Device::Cpu
+            && let Some(loaded) = self.load_with_runtime(&onnx).await
+        {
+            return Ok(Arc::new(loaded));
+        }
         let (bytes, options) = (onnx.clone(), self.config.options.clone());
         let model = isolated::run_async("load", self.config.load_limit, move || read(&bytes, &options));
         let model = model.await.map_err(lost)?.map_err(invalid)?;
@@ -151,9 +166,38 @@ impl Engines {
             gpu,
             strict: want == Device::Gpu,
             placement: ArcSwap::from_pointee(placement),
-            cpu_model: Box::new(model),
+            cpu_model: Mutex::new(Box::new(model)),
             gpu_memory,
         }))
+    }
+
+    /// The model in ONNX Runtime, if that is installed and takes it; what it refuses, tract says why.
+    async fn load_with_runtime(&self, onnx: &Bytes) -> Option<Loaded> {
+        let (runtime, bytes, options) = (self.runtime.clone()?, onnx.clone(), self.config.options.clone());
+        let load = move || runtime.load(&bytes, &options);
+        let model = match isolated::run_async("load", self.config.load_limit, load).await {
+            Ok(Ok(model)) => model,
+            Ok(Err(refused)) => {
+                tracing::debug!(reason = refused.0, "ONNX Runtime does not take a model");
+                return None;
+            }
+            Err(lost) => {
+                tracing::warn!(%lost, "ONNX Runtime failed on a model");
+                return None;
+            }
+        };
+        let backend = self.runtime.as_ref().map_or("", |runtime| runtime.name());
+        let placement = Placement { backend: backend.into(), ..Placement::cpu("the CPU was asked for") };
+        let fork = model.fork()?;
+        Some(Loaded {
+            signature: model.signature().clone(),
+            cpu: Lane::new(self.pool.clone(), model),
+            gpu: None,
+            strict: false,
+            placement: ArcSwap::from_pointee(placement),
+            cpu_model: Mutex::new(fork),
+            gpu_memory: 0,
+        })
     }
 
     /// The devices that there are. Blocks while the GPU is looked for the first time.

@@ -89,6 +89,25 @@ impl Backend for Wonnx {
     }
 }
 
+/// A model that passed the whitelist and the canary: as [`place`] finds it, without the race, which no two machines end
+/// alike.
+///
+/// # Errors
+/// The gate that stayed shut.
+#[cfg(test)]
+pub(crate) fn compared(
+    model: &[u8],
+    options: &LoadOptions,
+    mut cpu: Box<dyn Loaded>,
+) -> Result<Box<dyn Loaded>, Refused> {
+    let mut model = Wonnx.load(model, options)?;
+    let verdict = canary::compare(model.as_mut(), cpu.as_mut()).map_err(|error| Refused::new(error.to_string()))?;
+    match verdict.error > canary::TOLERANCE {
+        true => Err(Refused::new(format!("the canary: a relative difference of {:.1e}", verdict.error))),
+        false => Ok(model),
+    }
+}
+
 /// The canary's error without the whitelist before it: what would happen to a model that is not on the list.
 ///
 /// # Errors

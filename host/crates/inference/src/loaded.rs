@@ -1,7 +1,7 @@
 //! A model on its device, as the rest of the platform holds it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use aimass_core::{Code, Fault, Result, Signature, Tensor, seam};
@@ -15,7 +15,7 @@ use crate::pool::{Lane, past_deadline};
 /// Where a model runs, and how that was decided: for `models show`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Placement {
-    /// The engine: `tract` or `wonnx`.
+    /// The engine: `tract`, `onnxruntime` or `wonnx`.
     pub backend: Cow<'static, str>,
     /// The device, as it calls itself; `CPU` for the CPU.
     pub device: String,
@@ -54,7 +54,7 @@ pub struct Loaded {
     pub(crate) strict: bool,
     pub(crate) placement: ArcSwap<Placement>,
     /// For its size only.
-    pub(crate) cpu_model: Box<dyn backend::Loaded + Sync>,
+    pub(crate) cpu_model: Mutex<Box<dyn backend::Loaded>>,
     pub(crate) gpu_memory: u64,
 }
 
@@ -66,7 +66,7 @@ impl Loaded {
 
     /// Bytes that it holds, estimated: weights as they came, as each plan repacked them, and on the GPU.
     pub fn memory(&self) -> u64 {
-        self.cpu_model.memory() + self.gpu_memory
+        self.cpu_model.lock().unwrap_or_else(PoisonError::into_inner).memory() + self.gpu_memory
     }
 
     /// The GPU hung or broke in the middle of a run: it gets no more of them.

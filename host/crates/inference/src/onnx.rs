@@ -10,6 +10,7 @@ use aimass_core::Signature;
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
+use self::check::Known;
 use crate::backend::{Refused, one_line};
 
 /// A decoded model that passed the checks which need no engine.
@@ -27,8 +28,16 @@ impl Onnx {
     ///
     /// # Errors
     /// The reason why it is no model that can be served: not ONNX, nested too deeply, data in other files, shapes
-    /// that are absurd or do not fit their data, operators that no engine here knows, strings.
+    /// that are absurd or do not fit their data, operators that tract does not know.
     pub(crate) fn read(bytes: &[u8], max_tensor: u64) -> Result<Self, Refused> {
+        Self::read_for(bytes, max_tensor, Known::Tract)
+    }
+
+    /// The same for an engine that knows other operators and types than tract.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn read_for(bytes: &[u8], max_tensor: u64, known: Known) -> Result<Self, Refused> {
         // prost stops at 100 nested messages, so the recursion below is bounded as well.
         let proto = ModelProto::decode(bytes).map_err(|error| {
             // Before the reason stand all the fields that it is nested in.
@@ -36,7 +45,7 @@ impl Onnx {
             Refused::new(format!("this is not an ONNX file: {error}"))
         })?;
         let graph = proto.graph.as_ref().ok_or_else(|| Refused::new("the ONNX file holds no graph"))?;
-        let weights = check::graph(graph, max_tensor)?;
+        let weights = check::graph(graph, max_tensor, known)?;
         bombs::defuse(graph, max_tensor)?;
         let (signature, unranked) = ports::signature(graph)?;
         Ok(Self { proto, signature, unranked, weights })

@@ -3,6 +3,7 @@
 
 mod faults;
 mod gpu;
+mod nodes;
 mod serving;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod error;
 pub mod fetch;
 mod findings;
 mod ladder;
+pub mod onnxruntime;
 mod progress;
 mod project;
 mod sdk;

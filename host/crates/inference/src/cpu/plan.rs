@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aimass_core::{Signature, Tensor};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
 use tract_onnx::tract_hir::infer::{InferenceFact, InferenceModel};
 
 use super::{convert, reason};
@@ -12,6 +13,8 @@ use crate::isolated::catch;
 
 pub(super) struct Plan {
     plan: Arc<TypedRunnableModel>,
+    /// Of the graphs that the plan was made from: tract's symbols die with their scope, and some remain in the plan.
+    _symbols: [SymbolScope; 2],
 }
 
 /// What to try for dimensions that the file leaves open, to see whether a model works at all: the first dimension
@@ -66,8 +69,10 @@ pub(super) fn build(
         let dims: TVec<usize> = shape.iter().map(|&d| d as usize).collect();
         graph.set_input_fact(position, InferenceFact::dt_shape(datum_type, dims)).map_err(|e| reason(&e))?;
     }
+    let symbols = graph.symbols.clone();
     let typed = graph.into_typed().map_err(|e| reason(&e))?;
     for node in typed.nodes() {
+        answers_of_nothing(&typed, node)?;
         for output in &node.outputs {
             let Some(dims) = output.fact.shape.as_concrete() else { continue };
             let count = dims.iter().fold(1u64, |count, &d| count.saturating_mul(d as u64));
@@ -76,8 +81,25 @@ pub(super) fn build(
             }
         }
     }
-    let plan = typed.into_optimized().and_then(IntoRunnable::into_runnable).map_err(|e| reason(&e))?;
-    Ok(Plan { plan })
+    let symbols = [symbols, typed.symbols.clone()];
+    // Where the last pass (kernels for this processor) has no answer, the graph before it still runs.
+    let plan = (typed.clone().into_optimized().and_then(IntoRunnable::into_runnable))
+        .or_else(|error| typed.into_decluttered().and_then(IntoRunnable::into_runnable).map_err(|_| error))
+        .map_err(|e| reason(&e))?;
+    Ok(Plan { plan, _symbols: symbols })
+}
+
+/// The largest of no numbers is −∞, and tract says the least finite number.
+fn answers_of_nothing(model: &TypedModel, node: &TypedNode) -> Result<(), String> {
+    let Some(reduce) = node.op_as::<Reduce>() else { return Ok(()) };
+    let input = model.node_input_facts(node.id).map_err(|e| reason(&e))?;
+    let empty = input.iter().any(|fact| fact.shape.as_concrete().is_some_and(|dims| dims.contains(&0)));
+    match reduce.reducer {
+        Reducer::Max | Reducer::Min if empty => {
+            Err(format!("`{}` takes the largest or smallest of no elements, which it gets wrong", node.name))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Plan {

@@ -14,9 +14,18 @@ const MAX_NODES: usize = 100_000;
 /// Graphs within graphs (`If` in `Loop` in …): real models use one or two levels.
 const MAX_GRAPH_DEPTH: usize = 8;
 
+/// Which operators and element types pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Those that tract has.
+    Tract,
+    /// All that ONNX has: the engine itself says what it lacks.
+    Onnx,
+}
+
 /// Checks the graph and those inside it. Returns the bytes of the initialisers.
-pub(super) fn graph(graph: &GraphProto, max_tensor: u64) -> Result<u64, Refused> {
-    let mut walk = Walk { max_tensor, nodes: 0, weights: 0 };
+pub(super) fn graph(graph: &GraphProto, max_tensor: u64, known: Known) -> Result<u64, Refused> {
+    let mut walk = Walk { max_tensor, known, nodes: 0, weights: 0 };
     walk.graph(graph, 0)?;
     outputs_exist(graph)?;
     Ok(walk.weights)
@@ -24,6 +33,7 @@ pub(super) fn graph(graph: &GraphProto, max_tensor: u64) -> Result<u64, Refused>
 
 struct Walk {
     max_tensor: u64,
+    known: Known,
     nodes: usize,
     weights: u64,
 }
@@ -47,7 +57,9 @@ impl Walk {
             self.declared(value)?;
         }
         for node in &graph.node {
-            operator(node)?;
+            if self.known == Known::Tract {
+                operator(node)?;
+            }
             for tensor in node.attribute.iter().flat_map(|a| a.t.iter().chain(&a.tensors)) {
                 self.weights += self.tensor(tensor)?;
             }
@@ -67,8 +79,14 @@ impl Walk {
         if tensor.segment.is_some() {
             return refuse(format!("the tensor {name} is a segment of a larger one"));
         }
+        if tensor.data_type == DataType::String as i32 {
+            return self.strings(&name, tensor);
+        }
         let Some(size) = element_size(tensor.data_type) else {
-            return refuse(format!("the tensor {name} has the element type {}", type_name(tensor.data_type)));
+            return match (self.known, narrow_bits(tensor.data_type)) {
+                (Known::Onnx, Some(bits)) => self.narrow(&name, tensor, bits),
+                _ => refuse(format!("the tensor {name} has the element type {}", type_name(tensor.data_type))),
+            };
         };
         let count = self.elements(&name, tensor.dims.iter().copied(), size)?;
         let found = if tensor.raw_data.is_empty() {
@@ -91,6 +109,25 @@ impl Walk {
             ));
         }
         Ok(count * size)
+    }
+
+    /// As many strings as the shape says. Their bytes are in the file, and so bounded by it.
+    fn strings(&self, name: &str, tensor: &TensorProto) -> Result<u64, Refused> {
+        let count = self.elements(name, tensor.dims.iter().copied(), size_of::<String>() as u64)?;
+        let found = tensor.string_data.len() as u64;
+        if found != count {
+            return refuse(format!("the tensor {name} has the shape {:?}, and holds {found} strings", tensor.dims));
+        }
+        Ok(count * size_of::<String>() as u64 + tensor.string_data.iter().map(|s| s.len() as u64).sum::<u64>())
+    }
+
+    /// Elements of a byte or less: packed in the raw data, and in the typed list one or two a number.
+    fn narrow(&self, name: &str, tensor: &TensorProto, bits: u64) -> Result<u64, Refused> {
+        let count = self.elements(name, tensor.dims.iter().copied(), 1)?;
+        let bytes = (count * bits).div_ceil(8);
+        let (raw, typed) = (tensor.raw_data.len() as u64, tensor.int32_data.len() as u64);
+        let fits = if raw > 0 { raw == bytes } else { typed == bytes || typed == count };
+        if fits { Ok(bytes) } else { refuse(format!("the tensor {name} holds other data than its shape says")) }
     }
 
     /// A declared value: as far as its dimensions are fixed, its size must be sane.
@@ -147,11 +184,22 @@ fn outputs_exist(graph: &GraphProto) -> Result<(), Refused> {
 fn element_size(onnx: i32) -> Option<u64> {
     Some(match DataType::try_from(onnx).ok()? {
         DataType::Bool | DataType::Int8 | DataType::Uint8 => 1,
-        DataType::Int16 | DataType::Uint16 | DataType::Float16 => 2,
+        DataType::Int16 | DataType::Uint16 | DataType::Float16 | DataType::Bfloat16 => 2,
         DataType::Int32 | DataType::Uint32 | DataType::Float => 4,
         DataType::Int64 | DataType::Uint64 | DataType::Double => 8,
         _ => return None,
     })
+}
+
+/// Bits of one element of the types that only ONNX Runtime has: the 8-bit floats (17 to 20 and 24 in `onnx.proto`), the
+/// 4-bit types (21 to 23), the 2-bit ones (25, 26).
+fn narrow_bits(onnx: i32) -> Option<u64> {
+    match onnx {
+        17..=20 | 24 => Some(8),
+        21..=23 => Some(4),
+        25 | 26 => Some(2),
+        _ => None,
+    }
 }
 
 pub(super) fn type_name(onnx: i32) -> String {

@@ -64,7 +64,7 @@ fn dimensions(shape: &TensorShapeProto) -> Vec<i64> {
     shape.dim.iter().map(fixed).collect()
 }
 
-/// ONNX's element types and the protocol's names of them. Strings are not served yet.
+/// ONNX's element types and the protocol's names of them. Not every engine has all of these.
 fn element_type(onnx: i32) -> Option<ElementType> {
     Some(match DataType::try_from(onnx).ok()? {
         DataType::Bool => ElementType::Bool,
@@ -79,6 +79,8 @@ fn element_type(onnx: i32) -> Option<ElementType> {
         DataType::Float16 => ElementType::Fp16,
         DataType::Float => ElementType::Fp32,
         DataType::Double => ElementType::Fp64,
+        DataType::Bfloat16 => ElementType::Bf16,
+        DataType::String => ElementType::Bytes,
         _ => return None,
     })
 }

@@ -212,7 +212,8 @@ impl EngineProcesses {
             let spec = Spec {
                 device: "gpu:0",
                 command: self.config.command.clone(),
-                config: self.config.engines.clone(),
+                // The reference that the GPU's answers are compared with is tract's.
+                config: EngineConfig { onnxruntime: None, ..self.config.engines.clone() },
                 // Drivers reserve address space and memory as they like.
                 memory: None,
                 run_limit: self.config.run_limit,

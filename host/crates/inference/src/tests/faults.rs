@@ -9,7 +9,8 @@ use tract_onnx::pb::{
     attribute_proto::AttributeType,
 };
 
-use crate::backend::{self, RunError};
+use crate::Tract;
+use crate::backend::{self, Backend, LoadOptions, RunError};
 use crate::pool::{Lane, Pool};
 use crate::testing::{Builder, conv_net, floats, mlp, value};
 
@@ -168,11 +169,16 @@ fn f06_data_in_other_files_is_refused_and_no_file_is_read() {
 }
 
 #[test]
-fn f06_strings_and_missing_pieces_are_refused_with_the_reason() {
+fn f06_text_that_is_none_and_missing_pieces_are_refused_with_the_reason() {
     let mut strings = Builder::default().node("Identity", &["x"], "y", vec![]);
     strings.graph.input.push(value("x", DataType::String, &[1]));
     strings.graph.output.push(value("y", DataType::String, &[1]));
-    refused_for(strings, "STRING, which is not supported");
+    let mut strings = Tract.load(&strings.build(), &LoadOptions::default()).unwrap();
+    let text = Tensor::from_bytes_elements("x", [1], &["grüezi"]).unwrap();
+    assert_eq!(strings.run(vec![text.clone()]).unwrap(), [text.renamed("y")]);
+    let binary = Tensor::from_bytes_elements("x", [1], &[[0xffu8]]).unwrap();
+    let error = strings.run(vec![binary]).unwrap_err().to_string();
+    assert!(error.contains("not UTF-8"), "{error}");
 
     let mut nowhere = mlp(1, 4, 4, 4);
     nowhere.graph.output[0].name = "elsewhere".into();
