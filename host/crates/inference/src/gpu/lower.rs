@@ -23,17 +23,17 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
 use tract_onnx::prelude::DatumType;
 
+use self::context::Context;
 pub(super) use self::context::Feed;
+use self::graph::{Graph, Id, count};
 #[cfg(test)]
 pub(super) use self::infer::info;
-use self::context::Context;
-use self::graph::{Graph, Id, count};
 use self::known::{EXACT, Known, Range};
 use self::op::Op;
 use super::prepare::{Prepared, Value};
 use crate::backend::Refused;
-use crate::onnx::check::shown;
 use crate::onnx::Onnx;
+use crate::onnx::check::shown;
 
 /// The operator set that instructions are written in.
 const OPSET: i64 = 13;
@@ -98,9 +98,8 @@ fn sources<'a>(context: &mut Context<'a>, onnx: &'a Onnx, shapes: &[Vec<u64>], l
         }
         let shape: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
         let wide = Range::new(-limit, limit);
-        let range = Range::of(datum_type).map(|all| if all.exact() { all } else {
-            Range::new(all.low.max(wide.low), wide.high)
-        });
+        let range = Range::of(datum_type)
+            .map(|all| if all.exact() { all } else { Range::new(all.low.max(wide.low), wide.high) });
         let id = context.g.source(&shape);
         context.feeds.push(Feed { id: id.clone(), range: range.map(|r| (r.low, r.high)) });
         let known = Known { datum_type, shape, constant: None, id: Some(id), range, input: Some(position) };
@@ -239,8 +238,8 @@ fn finish(context: Context<'_>, onnx: &Onnx, shapes: &[Vec<u64>]) -> Result<Prep
     let proto = encode(&g, &feeds, &fetches, &used)?;
     let values = (g.shapes.into_iter().filter(|(id, _)| used.contains(id)))
         .map(|(id, shape)| {
-            let integers = g.indices.contains_key(&id)
-                || g.nodes.iter().any(|n| n.op_type == "Cast" && n.output.contains(&id));
+            let integers =
+                g.indices.contains_key(&id) || g.nodes.iter().any(|n| n.op_type == "Cast" && n.output.contains(&id));
             let datum_type = if integers { DatumType::I32 } else { DatumType::F32 };
             (id, Value { datum_type, shape })
         })

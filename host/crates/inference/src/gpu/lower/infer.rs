@@ -4,8 +4,8 @@
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto};
-use tract_onnx::pb::{TypeProto, type_proto};
 use tract_onnx::pb::{TensorShapeProto, tensor_shape_proto::Dimension, tensor_shape_proto::dimension::Value as Dim};
+use tract_onnx::pb::{TypeProto, type_proto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModel, InferenceModelExt};
 
@@ -66,8 +66,8 @@ fn facts_of(model: &ModelProto, node: &NodeProto) -> TractResult<Vec<Option<Fact
             if name.is_empty() {
                 return Ok(None);
             }
-            let fact = known.next().ok_or_else(|| format_err!("an output is missing"))??;
-            let shape = fact.shape.as_concrete().ok_or_else(|| format_err!("its shape depends on the data"))?;
+            let fact = known.next().ok_or_else(|| TractError::msg("an output is missing"))??;
+            let shape = fact.shape.as_concrete().ok_or_else(|| TractError::msg("its shape depends on the data"))?;
             Ok(Some((fact.datum_type, shape.to_vec())))
         })
         .collect()
@@ -122,7 +122,7 @@ fn proto(name: &str, tensor: &Tensor) -> Result<TensorProto, String> {
 }
 
 /// A declaration.
-pub(super) fn info(name: &str, datum_type: DatumType, shape: &[usize]) -> Result<ValueInfoProto, String> {
+pub(in crate::gpu) fn info(name: &str, datum_type: DatumType, shape: &[usize]) -> Result<ValueInfoProto, String> {
     let dim = |&d: &usize| Dimension { denotation: String::new(), value: Some(Dim::DimValue(d as i64)) };
     let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
     let tensor = type_proto::Tensor { elem_type: onnx_type(datum_type)? as i32, shape: Some(shape) };

@@ -44,7 +44,8 @@ pub(super) fn after(context: &Context<'_>, op: &Op<'_>, output: DatumType, shape
         "Relu" => of(0)?.union(Range::new(0.0, 0.0)),
         "Sum" => (1..op.inputs()).try_fold(of(0)?, |sum, i| Ok::<_, String>(sum.corners(of(i)?, |a, b| a + b)))?,
         "ReduceSum" | "CumSum" => {
-            let (a, n) = (of(0)?, if op.name() == "CumSum" { shape.iter().product::<usize>() as f64 } else { reduced() });
+            let (a, n) =
+                (of(0)?, if op.name() == "CumSum" { shape.iter().product::<usize>() as f64 } else { reduced() });
             Range::new((a.low * n).min(0.0), (a.high * n).max(0.0))
         }
         // Numbers of floats are cut, and those out of range are the caller's affair.

@@ -11,7 +11,7 @@ mod reduce;
 mod resize;
 mod shape;
 
-use tract_onnx::prelude::tract_ndarray::ArrayD;
+use tract_onnx::prelude::{tensor0, tensor1};
 
 use super::context::Context;
 use super::graph::Id;
@@ -36,11 +36,11 @@ pub(super) fn from_shapes(context: &Context<'_>, op: &Op<'_>) -> Result<Option<K
         }
         "Size" => {
             let size = context.shape(op, 0)?.iter().product::<usize>() as i64;
-            return Ok(Some(Known::constant(ArrayD::from_elem(&[][..], size).into())));
+            return Ok(Some(Known::constant(tensor0(size))));
         }
         _ => return Ok(None),
     };
-    Ok(ArrayD::from_shape_vec(vec![numbers.len()], numbers).ok().map(|array| Known::constant(array.into())))
+    Ok(Some(Known::constant(tensor1(&numbers))))
 }
 
 /// Applies the rule of the node's operator.

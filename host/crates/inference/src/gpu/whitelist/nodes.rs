@@ -12,9 +12,9 @@ const THREE: [i64; 2] = [3, 3];
 impl Graph<'_> {
     pub(super) fn rule(&self, node: &NodeProto) -> Result<(), String> {
         match node.op_type.as_str() {
-            "Relu" | "Elu" | "Sigmoid" | "Tanh" | "Softsign" | "Abs" | "Neg" | "Exp" | "Log" | "Sqrt" | "Reciprocal"
-            | "Floor" | "Ceil" | "Round" | "Sign" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh"
-            | "Cosh" | "Asinh" | "Acosh" | "Atanh" => self.unary(node),
+            "Relu" | "Elu" | "Sigmoid" | "Tanh" | "Softsign" | "Abs" | "Neg" | "Exp" | "Log" | "Sqrt"
+            | "Reciprocal" | "Floor" | "Ceil" | "Round" | "Sign" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan"
+            | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" => self.unary(node),
             "Clip" => self.clip(node),
             "Add" | "Sub" | "Mul" | "Div" | "PRelu" => self.binary(node),
             "Pow" => self.pow(node),

@@ -44,6 +44,17 @@ impl Graph {
         let mut out = shapes[0].clone();
         out[axis] = shapes.iter().map(|s| s[axis]).sum();
         let (before, behind) = (count(&out[..axis]), count(&out[axis + 1..]));
+        let constants: Option<Vec<&Vec<f32>>> = xs.iter().map(|x| self.constants.get(x)).collect();
+        if let Some(constants) = constants {
+            let mut numbers = Vec::with_capacity(count(&out));
+            for outer in 0..before {
+                for (constant, shape) in constants.iter().zip(&shapes) {
+                    let row = shape[axis] * behind;
+                    numbers.extend_from_slice(&constant[outer * row..(outer + 1) * row]);
+                }
+            }
+            return self.constant(&out, numbers);
+        }
         if before == 1 {
             return self.join(xs, &out, axis);
         }
@@ -84,10 +95,10 @@ impl Graph {
             return self.view(x, &[indices.len(), row]);
         }
         // A row is copied by as many threads as it has chunks, with nothing to stop those too many.
-        let chunks = |row: usize| if row.is_multiple_of(4) { row / 4 } else { row / (1 + row.is_multiple_of(2) as usize) };
+        let chunks =
+            |row: usize| if row.is_multiple_of(4) { row / 4 } else { row / (1 + row.is_multiple_of(2) as usize) };
         let parts = (1..=row).find(|&p| row.is_multiple_of(p) && chunks(row / p) <= 65_535).unwrap_or(1);
-        let mut all: Vec<i32> =
-            indices.iter().flat_map(|&i| (0..parts).map(move |p| (i * parts + p) as i32)).collect();
+        let mut all: Vec<i32> = indices.iter().flat_map(|&i| (0..parts).map(move |p| (i * parts + p) as i32)).collect();
         let (chosen, part) = (all.len(), row / parts);
         all.resize(next_exact(chosen), 0);
         let threads = all.len();
@@ -108,8 +119,7 @@ impl Graph {
             return x.into();
         }
         let y = if before * indices.len() <= ROWS || self.constants.contains_key(x) {
-            let rows: Vec<usize> =
-                (0..before).flat_map(|b| indices.iter().map(move |&i| b * size + i)).collect();
+            let rows: Vec<usize> = (0..before).flat_map(|b| indices.iter().map(move |&i| b * size + i)).collect();
             self.gather(x, behind, &rows)
         } else {
             let cube = self.view(x, &[before, size, behind]);
@@ -160,12 +170,7 @@ impl Graph {
         // One row of the number behind everything, which the indices point to.
         let rows = self.view(x, &[before * size, behind]);
         let row = self.constant(&[1, behind], vec![with]);
-        let all = if let (Some(a), Some(b)) = (self.constants.get(&rows), self.constants.get(&row)) {
-            let numbers = a.iter().chain(b).copied().collect();
-            self.constant(&[before * size + 1, behind], numbers)
-        } else {
-            self.concat(&[rows, row], 0)
-        };
+        let all = self.concat(&[rows, row], 0);
         let index = |b: usize, i: usize| {
             let inside = i >= front && i < front + size;
             if inside { b * size + i - front } else { before * size }

@@ -21,11 +21,11 @@ impl Space {
         if rank != size.len() || rank != out.len() || rank == 0 || rank > 3 {
             return Err("it has no one, two or three axes of space".into());
         }
-        let read = |name: &str, default: usize| {
+        let read = |name: &str, default: usize| -> Result<Vec<usize>, String> {
             let all = op.ints(name).map_or_else(|| vec![default as i64; rank], <[i64]>::to_vec);
             all.iter().map(|&n| usize::try_from(n).map_err(|_| format!("its {name} are below 0"))).collect()
         };
-        let (strides, dilations): (Vec<usize>, Vec<usize>) = (read("strides", 1)?, read("dilations", 1)?);
+        let (strides, dilations) = (read("strides", 1)?, read("dilations", 1)?);
         let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
         match op.text("auto_pad", "NOTSET") {
             "NOTSET" => {
@@ -97,7 +97,8 @@ pub(super) fn conv_transpose(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, Str
     };
     let rank = c.shape(op, 0)?.len() - 2;
     let listed = |name: &str, default: usize| {
-        let all: Vec<usize> = op.ints(name).map_or_else(|| vec![default; rank], |v| v.iter().map(|&n| n.max(0) as usize).collect());
+        let all: Vec<usize> =
+            op.ints(name).map_or_else(|| vec![default; rank], |v| v.iter().map(|&n| n.max(0) as usize).collect());
         if rank == 1 { [default, all[0]] } else { [all[0], all[1]] }
     };
     let (strides, dilations) = (listed("strides", 1), listed("dilations", 1));
@@ -133,7 +134,8 @@ pub(super) fn conv_transpose(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, Str
     let mut size = [h, w];
     for axis in 0..2 {
         if strides[axis] > 1 {
-            let (before, behind) = if axis == 0 { (n * channels * h, size[1]) } else { (n * channels * size[0] * w, 1) };
+            let (before, behind) =
+                if axis == 0 { (n * channels * h, size[1]) } else { (n * channels * size[0] * w, 1) };
             let cube = c.g.view(&x, &[before, 1, behind]);
             x = c.g.pad(&cube, 1, 0, strides[axis] - 1, 0.0);
             size[axis] *= strides[axis];

@@ -131,8 +131,7 @@ pub(super) fn gather_elements(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, St
     let mut strides = strides(&shape);
     let along = std::mem::replace(&mut strides[at], 0);
     let indices = counted(&indices, shape[at])?;
-    let elements: Vec<usize> =
-        offsets(&of_indices, &strides).iter().zip(indices).map(|(o, i)| o + i * along).collect();
+    let elements: Vec<usize> = offsets(&of_indices, &strides).iter().zip(indices).map(|(o, i)| o + i * along).collect();
     let x = c.x0(op)?;
     Ok(c.g.gather(&x, 1, &elements))
 }

@@ -59,12 +59,7 @@ pub(super) fn select(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
         let x = c.g.expand(&x, &out);
         c.g.view(&x, &[n])
     });
-    let both = if let (Some(a), Some(b)) = (c.g.constants.get(&yes), c.g.constants.get(&no)) {
-        let numbers = a.iter().chain(b).copied().collect();
-        c.g.constant(&[2 * n], numbers)
-    } else {
-        c.g.concat(&[yes, no], 0)
-    };
+    let both = c.g.concat(&[yes, no], 0);
     let both = c.g.view(&both, &[2 * n, 1]);
     let behind = c.g.not(&condition);
     let behind = c.g.affine(&behind, n as f32, 0.0);

@@ -26,7 +26,12 @@ pub(super) fn batch(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
         parameters.push(c.x(op, position)?);
     }
     let inputs: Vec<&str> = parameters.iter().map(String::as_str).collect();
-    Ok(c.g.push("BatchNormalization", &inputs, &[n, channels, rest, 1], vec![float("epsilon", op.float("epsilon", 1e-5))]))
+    Ok(c.g.push(
+        "BatchNormalization",
+        &inputs,
+        &[n, channels, rest, 1],
+        vec![float("epsilon", op.float("epsilon", 1e-5))],
+    ))
 }
 
 /// (x − mean) / √(variance + epsilon) over these axes.
@@ -128,4 +133,3 @@ pub(super) fn local_response(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, Str
     let divisor = power(&mut c.g, &base, op.float("beta", 0.75));
     Ok(c.g.div(&x, &divisor))
 }
-

@@ -47,7 +47,11 @@ pub(super) fn over(c: &mut Context<'_>, name: &str, x: &str, axes: &[usize]) -> 
             if name == "ReduceL2" { g.map("Sqrt", &sum) } else { sum }
         }
         "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" => {
-            if axes.is_empty() { x.into() } else { g.reduce(name, x, &axes) }
+            if axes.is_empty() {
+                x.into()
+            } else {
+                g.reduce(name, x, &axes)
+            }
         }
         _ => return Err("the operator is not on the list of what can be lowered".into()),
     })

@@ -24,9 +24,10 @@ pub(super) fn resize(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
         }
         let given = scales.as_ref().and_then(|s| s.get(axis)).copied();
         let scale = given.map_or(to as f64 / from as f64, f64::from);
-        let places: Vec<f64> =
-            (0..to).map(|i| place(transform, i as f64, scale, from as f64, to as f64)).collect::<Option<_>>()
-                .ok_or_else(|| format!("its coordinates are {transform}"))?;
+        let places: Vec<f64> = (0..to)
+            .map(|i| place(transform, i as f64, scale, from as f64, to as f64))
+            .collect::<Option<_>>()
+            .ok_or_else(|| format!("its coordinates are {transform}"))?;
         let last = from as f64 - 1.0;
         match mode.as_str() {
             "nearest" => {
