@@ -132,10 +132,9 @@ pub(crate) fn unlowered(model: &[u8], mut cpu: Box<dyn Loaded>) -> (Result<(), R
 /// # Errors
 /// What refuses the model, or the canary.
 #[cfg(test)]
-pub(crate) fn lowered(model: &[u8], mut cpu: Box<dyn Loaded>) -> Result<f64, String> {
-    let options = LoadOptions::default();
+pub(crate) fn lowered(model: &[u8], mut cpu: Box<dyn Loaded>, options: &LoadOptions) -> Result<f64, String> {
     let onnx = Onnx::read(model, options.max_tensor).map_err(|refused| refused.0)?;
-    let mut gpu = Shaped::load(onnx, &options, None).map_err(|refused| refused.0)?;
+    let mut gpu = Shaped::load(onnx, options, None).map_err(|refused| refused.0)?;
     let first = gpu.first().clone();
     canary::error(&mut gpu, cpu.as_mut(), &first).map_err(|error| error.to_string())
 }

@@ -17,7 +17,6 @@ mod rules;
 
 use std::collections::{HashMap, HashSet};
 
-use aimass_core::Signature;
 use tract_onnx::data_resolver::MmapDataResolver;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
@@ -173,9 +172,6 @@ fn step<'a>(context: &mut Context<'a>, op: &Op<'a>, max_tensor: u64) -> Result<(
         if count(shape) as u64 * datum_type.size_of() as u64 > max_tensor {
             return Err(format!("it would make a tensor larger than {} MiB", max_tensor >> 20));
         }
-        if shape.contains(&0) {
-            return Err("it makes an empty tensor".into());
-        }
     }
     let random = op.name().starts_with("Random") || matches!(op.name(), "Bernoulli" | "Multinomial");
     if inputs.iter().all(|(_, known)| known.constant.is_some()) && !random {
@@ -185,6 +181,9 @@ fn step<'a>(context: &mut Context<'a>, op: &Op<'a>, max_tensor: u64) -> Result<(
             context.values.insert(name, Known::constant(value));
         }
         return Ok(());
+    }
+    if facts.iter().flatten().any(|(_, shape)| shape.contains(&0)) {
+        return Err("it makes an empty tensor".into());
     }
     let input = same_numbers(op).then(|| inputs.first().and_then(|(_, known)| known.input)).flatten();
     context.outputs = facts;
@@ -288,8 +287,9 @@ fn encode(g: &Graph, feeds: &[Feed], fetches: &[Id], used: &HashSet<Id>) -> Resu
     let inside = g.nodes.iter().flat_map(|n| &n.output).filter(|id| !fetches.contains(id));
     graph.value_info = inside.map(|id| info(id)).collect::<Result<_, _>>()?;
     for (id, numbers) in g.constants.iter().filter(|(id, _)| used.contains(*id)) {
-        // Shaders read four numbers at once, and wonnx makes the buffers of constants no longer than their data.
-        let padding = numbers.len().next_multiple_of(4) - numbers.len();
+        // Shaders read four numbers at once, and wonnx makes the buffers of constants no longer than their data, unless
+        // they are very short.
+        let padding = if numbers.len() > 16 { numbers.len().next_multiple_of(4) - numbers.len() } else { 0 };
         let bytes = numbers.iter().copied().chain(std::iter::repeat_n(0.0, padding)).flat_map(f32::to_le_bytes);
         graph.initializer.push(tensor(id, DataType::Float, &g.shape(id), bytes.collect()));
     }

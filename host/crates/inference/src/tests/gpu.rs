@@ -138,7 +138,7 @@ fn what_wonnx_gets_wrong_or_refuses_is_right_after_lowering() {
         let (listed, without) = crate::gpu::unlowered(&model, cpu());
         let bad = listed.is_err() || without.as_ref().map_or(true, |error| *error > 1e-3);
         wrong += usize::from(without.as_ref().is_ok_and(|error| *error > 1e-3));
-        let with = crate::gpu::lowered(&model, cpu());
+        let with = crate::gpu::lowered(&model, cpu(), &LoadOptions::default());
         println!("{name}: without {without:?} ({listed:?}), with {with:?}");
         if !bad || !with.as_ref().is_ok_and(|error| *error < 1e-3) {
             failed.push(format!("{name}: without {without:?} ({listed:?}), with {with:?}"));

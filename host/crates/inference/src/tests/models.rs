@@ -43,7 +43,7 @@ fn real_models_agree_with_the_cpu() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let model = read(&path);
         let start = Instant::now();
-        let options = LoadOptions { run_limit: Duration::from_secs(120), ..LoadOptions::default() };
+        let options = LoadOptions { run_limit: Duration::from_secs(300), ..LoadOptions::default() };
         let cpu = match Tract.load(&model, &options) {
             Ok(cpu) => cpu,
             Err(refused) => {
@@ -51,7 +51,7 @@ fn real_models_agree_with_the_cpu() {
                 continue;
             }
         };
-        let outcome = crate::gpu::lowered(&model, cpu);
+        let outcome = crate::gpu::lowered(&model, cpu, &options);
         println!("{name}: {outcome:?} ({:.1?})", start.elapsed());
         if outcome.as_ref().is_ok_and(|error| *error > 1e-3) {
             wrong.push(name);

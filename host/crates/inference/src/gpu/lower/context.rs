@@ -70,10 +70,6 @@ impl Context<'_> {
         self.x(op, 0)
     }
 
-    pub(super) fn is_constant(&self, op: &Op<'_>, position: usize) -> bool {
-        self.known(op, position).is_ok_and(|known| known.constant.is_some())
-    }
-
     /// A constant input's numbers, flat; nothing if it is left out.
     pub(super) fn floats(&self, op: &Op<'_>, position: usize) -> Result<Option<Vec<f32>>, String> {
         if op.input(position).is_none() {

@@ -46,10 +46,6 @@ impl Graph {
         id
     }
 
-    pub(super) fn scalar(&mut self, number: f32) -> Id {
-        self.constant(&[1], vec![number])
-    }
-
     /// Indices for `Gather`.
     pub(super) fn index(&mut self, indices: Vec<i32>) -> Id {
         let id = self.named("i", &[indices.len()]);

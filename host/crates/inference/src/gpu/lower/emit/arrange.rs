@@ -203,7 +203,7 @@ impl Graph {
     fn rows(&mut self, op: &str, mut flat: Id, k: usize, mut r: usize) -> Id {
         let again = ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"].contains(&op);
         let part = (64..=r / 16).rev().find(|&p| p * p <= r * 4 && r.is_multiple_of(p));
-        if let Some(part) = part.filter(|_| again && r > 4_096 && exact(k * (r / part))) {
+        if let Some(part) = part.filter(|part| again && r > 4_096 && exact(k * (r / part))) {
             let split = self.view(&flat, &[k * (r / part), part]);
             let parts = self.push(op, &[&split], &[k * (r / part)], vec![ints("axes", &[1]), int("keepdims", 0)]);
             r /= part;

@@ -105,10 +105,15 @@ pub(super) fn unary(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
             g.mul(&x, &y)
         }
         "Softplus" => softplus(g, &x),
+        // tanh(log(1 + e)) = n / (n + 2), where n = e · (e + 2) and e = exp(x): nothing cancels out.
         "Mish" => {
-            let y = softplus(g, &x);
-            let y = g.map("Tanh", &y);
-            g.mul(&x, &y)
+            let e = clamp(g, &x, Some(-100.0), Some(20.0));
+            let e = g.map("Exp", &e);
+            let n = g.affine(&e, 1.0, 2.0);
+            let n = g.mul(&n, &e);
+            let whole = g.affine(&n, 1.0, 2.0);
+            let part = g.div(&n, &whole);
+            g.mul(&x, &part)
         }
         "Swish" | "Silu" | "QuickGelu" => {
             let y = g.affine(&x, alpha(if op.name() == "QuickGelu" { 1.702 } else { 1.0 }), 0.0);
@@ -142,13 +147,22 @@ fn leaky(g: &mut Graph, x: &str, alpha: f32) -> Id {
     g.sub(&below, &low)
 }
 
-/// max(x, 0) + log(1 + exp(−|x|)): as it stands in wonnx, it overflows.
+/// max(x, 0) + log(1 + u), where u = exp(−|x|): as it stands in wonnx, it overflows. The logarithm is the series of
+/// 2 · atanh(u / (2 + u)), which is exact for a small u as well, and off by 1e-8 at 1.
 fn softplus(g: &mut Graph, x: &str) -> Id {
     let abs = g.map("Abs", x);
     let low = g.map("Neg", &abs);
-    let exp = g.map("Exp", &low);
-    let sum = g.affine(&exp, 1.0, 1.0);
-    let log = g.map("Log", &sum);
+    let u = g.map("Exp", &low);
+    let whole = g.affine(&u, 1.0, 2.0);
+    let z = g.div(&u, &whole);
+    let square = g.mul(&z, &z);
+    let mut series = g.affine(&square, 1.0 / 13.0, 1.0 / 11.0);
+    for term in [9.0, 7.0, 5.0, 3.0, 1.0] {
+        series = g.mul(&series, &square);
+        series = g.affine(&series, 1.0, 1.0 / term);
+    }
+    let log = g.mul(&series, &z);
+    let log = g.affine(&log, 2.0, 0.0);
     let high = g.map("Relu", x);
     g.add(&high, &log)
 }

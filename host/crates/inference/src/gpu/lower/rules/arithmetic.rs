@@ -62,7 +62,7 @@ pub(super) fn power(g: &mut Graph, x: &str, exponent: f32) -> Id {
         return g.map("Reciprocal", &root);
     }
     if exponent.fract() == 0.0 && exponent.abs() <= MULTIPLIED {
-        let mut y = None;
+        let mut y: Option<Id> = None;
         let (mut square, mut left) = (x.to_owned(), exponent.abs() as u32);
         while left > 0 {
             if left % 2 == 1 {

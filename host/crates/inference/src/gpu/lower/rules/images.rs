@@ -92,9 +92,10 @@ pub(super) fn conv(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
 /// Zeros between the numbers, and a convolution with the kernel turned around.
 pub(super) fn conv_transpose(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
     let (shape, out, of_weights) = (flat(&c.shape(op, 0)?), flat(&c.out(0)?), flat(&c.shape(op, 1)?));
-    let ([n, channels, h, w], [_, _, kh, kw]) = (shape[..], of_weights[..]) else {
+    let ([n, channels, h, w], [_, _, kh, kw]) = (&shape[..], &of_weights[..]) else {
         return Err("it has no one or two axes of space".into());
     };
+    let (n, channels, h, w, kh, kw) = (*n, *channels, *h, *w, *kh, *kw);
     let rank = c.shape(op, 0)?.len() - 2;
     let listed = |name: &str, default: usize| {
         let all: Vec<usize> =

@@ -109,6 +109,10 @@ pub(super) fn lp(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
     let axis = op.axis(-1, shape.len())?;
     let name = if op.int("p", 2) == 1 { "ReduceL1" } else { "ReduceL2" };
     let size = over(c, name, &x, &[axis])?;
+    // Nothing but zeros stays zeros.
+    let some = c.g.map("Sign", &size);
+    let none = c.g.not(&some);
+    let size = c.g.add(&size, &none);
     let size = c.g.view(&size, &kept(&shape, &[axis]));
     Ok(c.g.div(&x, &size))
 }
