@@ -14,6 +14,7 @@ mod known;
 mod op;
 mod ranges;
 mod rules;
+mod share;
 
 use std::collections::{HashMap, HashSet};
 
@@ -73,9 +74,10 @@ fn lower_within(onnx: &Onnx, shapes: &[Vec<u64>], max_tensor: u64, limit: f64) -
         let read = read.map_err(|_| format!("the initialiser {} cannot be read", shown(&tensor.name)))?;
         context.values.insert(&tensor.name, Known::constant(read));
     }
+    let needed = needed(graph);
     for node in order(graph)? {
         let op = Op { node, opset };
-        step(&mut context, &op, max_tensor).map_err(|reason| {
+        step(&mut context, &op, &needed, max_tensor).map_err(|reason| {
             let label = if node.name.is_empty() { node.output.first() } else { Some(&node.name) };
             let label = shown(label.map_or("", String::as_str));
             format!("the GPU engine cannot serve the {} {label}: {reason}", node.op_type)
@@ -151,7 +153,13 @@ fn order(graph: &GraphProto) -> Result<Vec<&NodeProto>, String> {
     Ok(ordered)
 }
 
-fn step<'a>(context: &mut Context<'a>, op: &Op<'a>, max_tensor: u64) -> Result<(), String> {
+/// The values that a node, or the model's caller, reads: files list masks and running means that nothing does.
+fn needed(graph: &GraphProto) -> HashSet<&str> {
+    let read = graph.node.iter().flat_map(|n| &n.input).map(String::as_str);
+    read.chain(graph.output.iter().map(|o| o.name.as_str())).filter(|name| !name.is_empty()).collect()
+}
+
+fn step<'a>(context: &mut Context<'a>, op: &Op<'a>, needed: &HashSet<&str>, max_tensor: u64) -> Result<(), String> {
     if crate::onnx::subgraphs(op.node).next().is_some() {
         return Err("the GPU engine runs no graphs within graphs".into());
     }
@@ -186,9 +194,11 @@ fn step<'a>(context: &mut Context<'a>, op: &Op<'a>, max_tensor: u64) -> Result<(
         return Err("it makes an empty tensor".into());
     }
     let input = same_numbers(op).then(|| inputs.first().and_then(|(_, known)| known.input)).flatten();
+    let last = op.node.output.iter().rposition(|name| needed.contains(name.as_str()));
     context.outputs = facts;
+    context.outputs.truncate(last.map_or(1, |last| last + 1));
     let made = rules::apply(context, op)?;
-    for (position, name) in op.node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+    for (position, name) in op.node.output.iter().enumerate().filter(|(_, name)| needed.contains(name.as_str())) {
         let (fact, id) = (context.outputs.get(position).cloned().flatten(), made.get(position).cloned());
         let (Some((datum_type, shape)), Some(id)) = (fact, id) else {
             return Err(format!("the GPU engine cannot compute its output {}", shown(name)));
@@ -232,6 +242,8 @@ fn finish(context: Context<'_>, onnx: &Onnx, shapes: &[Vec<u64>]) -> Result<Prep
         port.shape = known.shape.iter().map(|&d| d as i64).collect();
         fetches.push(readable(&mut g, &id));
     }
+    prune(&mut g, &fetches);
+    share::share(&mut g, &fetches);
     let used = prune(&mut g, &fetches);
     let weights = g.constants.iter().filter(|(id, _)| used.contains(*id)).map(|(_, c)| c.len() as u64 * 4).sum();
     let proto = encode(&g, &feeds, &fetches, &used)?;

@@ -95,7 +95,7 @@ fn fill(graph: &mut GraphProto) {
         let count: i64 = shape.iter().product();
         let positive = matches!(users.get(&node.output[0]), Some((op, 1 | 4)) if op == "BatchNormalization");
         let fan: i64 = shape[1..].iter().product();
-        let scale = if shape.len() > 1 { (6.0 / fan as f32).sqrt() } else { 0.1 };
+        let scale = if shape.len() > 1 { (3.0 / fan as f32).sqrt() } else { 0.1 };
         let numbers: Vec<f32> =
             (0..count).map(|_| if positive { 1.0 + random() / 2.0 } else { random() * scale }).collect();
         graph.initializer.push(floats(&node.output[0], shape, &numbers));
