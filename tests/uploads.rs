@@ -58,7 +58,7 @@ fn f02_too_large_is_refused_at_the_limit() {
     .unwrap();
     let chunk = vec![b'x'; 1 << 20];
     let mut sent = 0u64;
-    while sent < 2 * aimass_core::limits::MAX_COMPONENT {
+    while sent < 4 * aimass_core::limits::MAX_COMPONENT {
         if write!(stream, "100000\r\n")
             .and_then(|()| stream.write_all(&chunk))
             .and_then(|()| write!(stream, "\r\n"))
@@ -68,7 +68,7 @@ fn f02_too_large_is_refused_at_the_limit() {
         }
         sent += 1 << 20;
     }
-    assert!(sent < 2 * aimass_core::limits::MAX_COMPONENT, "the server took it all");
+    assert!(sent < 4 * aimass_core::limits::MAX_COMPONENT, "the server took it all");
     assert!(sent >= aimass_core::limits::MAX_COMPONENT);
     eventually("the temporary file goes", Duration::from_secs(5), || blobs(&server) == 0);
     acme.get("/api/v1/plugins/big").problem(404, "not_found");

@@ -18,7 +18,8 @@ use tokio::runtime::Handle;
 /// How long, and how much, is still read. A client that goes on is cut off: it is refused something large, and should
 /// not have to send all of it before it can know.
 const LINGER: Duration = Duration::from_secs(10);
-const LINGER_BYTES: usize = 16 << 20;
+/// As much as the largest body that any route takes, and what frames it.
+const LINGER_BYTES: usize = 65 << 20;
 
 /// A request's body that is read to its end even when nobody asks for it.
 pub(crate) struct Lingering(Option<Incoming>, Version);

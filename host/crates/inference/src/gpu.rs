@@ -1,22 +1,24 @@
 //! The GPU engine: wonnx over Vulkan, which is fast for some models and wrong for others.
 //!
-//! A model gets here through four gates, and the first that stays shut is the reason it runs on the CPU instead:
+//! A model gets here through five gates, and the first that stays shut is the reason it runs on the CPU instead:
 //! 1. a device that may be used ([`Gpu`]);
-//! 2. the whitelist: operators, types and sizes that wonnx is known to compute rightly;
-//! 3. the canary: the same random inputs through both engines, at load;
-//! 4. the race: on real hardware, it must be faster than the CPU.
-//!
-//! What a rewriting pass would do (fix shapes, fold constants, replace what wonnx lacks) belongs between the reading
-//! and the whitelist, in [`prepare`].
+//! 2. the lowering: its graph, at concrete shapes, must come apart into what wonnx computes rightly ([`lower`]);
+//! 3. the whitelist: operators, types and sizes that wonnx is known to compute rightly;
+//! 4. the canary: the same random inputs through both engines, at load;
+//! 5. the race: on real hardware, it must be faster than the CPU.
 
 mod canary;
+mod convert;
+mod lower;
 mod prepare;
 mod session;
+mod shaped;
 mod whitelist;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use self::shaped::Shaped;
 use crate::backend::{Backend, LoadOptions, Loaded, Refused};
 use crate::cpu::TractModel;
 use crate::isolated;
@@ -71,7 +73,7 @@ fn blocking() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().build().map_err(|e| format!("no executor: {e}"))
 }
 
-/// wonnx, as a [`Backend`]: reading, whitelist and session, without the canary and the race.
+/// wonnx, as a [`Backend`]: reading, lowering, whitelist and session, without the canary and the race.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wonnx;
 
@@ -81,11 +83,7 @@ impl Backend for Wonnx {
     }
 
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Loaded>, Refused> {
-        let onnx = Onnx::read(model, options.max_tensor)?;
-        let prepared = isolated::catch(|| prepare::prepare(onnx))
-            .map_err(|panic| Refused::new(format!("its shapes cannot be inferred: {panic}")))??;
-        whitelist::check(&prepared)?;
-        Ok(Box::new(session::open(prepared, options)?))
+        Ok(Box::new(Shaped::load(Onnx::read(model, options.max_tensor)?, options, None)?))
     }
 }
 
@@ -100,24 +98,45 @@ pub(crate) fn compared(
     options: &LoadOptions,
     mut cpu: Box<dyn Loaded>,
 ) -> Result<Box<dyn Loaded>, Refused> {
-    let mut model = Wonnx.load(model, options)?;
-    let verdict = canary::compare(model.as_mut(), cpu.as_mut()).map_err(|error| Refused::new(error.to_string()))?;
-    match verdict.error > canary::TOLERANCE {
-        true => Err(Refused::new(format!("the canary: a relative difference of {:.1e}", verdict.error))),
-        false => Ok(model),
+    let mut model = Shaped::load(Onnx::read(model, options.max_tensor)?, options, None)?;
+    let first = model.first().clone();
+    let error = canary::error(&mut model, cpu.as_mut(), &first).map_err(|error| Refused::new(error.to_string()))?;
+    match error > canary::TOLERANCE {
+        true => Err(Refused::new(canary::differs(error))),
+        false => Ok(Box::new(model)),
     }
 }
 
-/// The canary's error without the whitelist before it: what would happen to a model that is not on the list.
+/// The file as it stands, without the lowering pass: what the whitelist says of it, and the canary's error.
 ///
 /// # Errors
 /// What wonnx, or the canary, says instead of an answer.
 #[cfg(test)]
-pub(crate) fn unlisted(model: &[u8], mut cpu: Box<dyn Loaded>) -> Result<f64, String> {
+pub(crate) fn unlowered(model: &[u8], mut cpu: Box<dyn Loaded>) -> (Result<(), Refused>, Result<f64, String>) {
     let options = LoadOptions::default();
+    let prepared = Onnx::read(model, options.max_tensor).and_then(|onnx| prepare::unlowered(&onnx));
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(refused) => return (Err(refused.clone()), Err(refused.0)),
+    };
+    let listed = whitelist::check(&prepared);
+    let first = shaped::First { signature: prepared.signature.clone(), feeds: prepared.feeds.clone() };
+    let error = session::open(prepared, &options)
+        .map_err(|refused| refused.0)
+        .and_then(|mut gpu| canary::error(&mut gpu, cpu.as_mut(), &first).map_err(|error| error.to_string()));
+    (listed, error)
+}
+
+/// The canary's error with the pass.
+///
+/// # Errors
+/// What refuses the model, or the canary.
+#[cfg(test)]
+pub(crate) fn lowered(model: &[u8], mut cpu: Box<dyn Loaded>, options: &LoadOptions) -> Result<f64, String> {
     let onnx = Onnx::read(model, options.max_tensor).map_err(|refused| refused.0)?;
-    let mut gpu = prepare::prepare(onnx).and_then(|p| session::open(p, &options)).map_err(|refused| refused.0)?;
-    canary::compare(&mut gpu, cpu.as_mut()).map(|verdict| verdict.error).map_err(|error| error.to_string())
+    let mut gpu = Shaped::load(onnx, options, None).map_err(|refused| refused.0)?;
+    let first = gpu.first().clone();
+    canary::error(&mut gpu, cpu.as_mut(), &first).map_err(|error| error.to_string())
 }
 
 /// A model that made it to the GPU.
@@ -141,8 +160,11 @@ pub(crate) fn place(
     if adapter.software && !software_too {
         return Err(Placement::cpu(format!("the only Vulkan device is a software one, {}", adapter.name)));
     }
-    let mut model = Wonnx.load(model, options).map_err(|refused| Placement::cpu(refused.0))?;
-    let verdict = canary::compare(model.as_mut(), &mut cpu).map_err(|error| Placement::cpu(error.to_string()))?;
+    let refused = |refused: Refused| Placement::cpu(refused.0);
+    let onnx = Onnx::read(model, options.max_tensor).map_err(refused)?;
+    let mut model = Shaped::load(onnx, options, Some(cpu.clone())).map_err(refused)?;
+    let first = model.first().clone();
+    let verdict = canary::compare(&mut model, &mut cpu, &first).map_err(|e| Placement::cpu(e.to_string()))?;
     let mut placement = Placement {
         backend: NAME.into(),
         device: adapter.name.clone(),
@@ -151,11 +173,7 @@ pub(crate) fn place(
         race: Some(verdict.race),
     };
     let reason = if verdict.error > canary::TOLERANCE {
-        Some(format!(
-            "the canary: the GPU's answers differ from the CPU's by a relative {:.1e}, and {:.0e} is allowed",
-            verdict.error,
-            canary::TOLERANCE
-        ))
+        Some(canary::differs(verdict.error))
     } else if !adapter.software && verdict.race.gpu_ms >= verdict.race.cpu_ms {
         Some(format!(
             "the CPU is faster: {:.3} ms, and {:.3} ms on {}",
@@ -169,6 +187,6 @@ pub(crate) fn place(
             (placement.backend, placement.device, placement.reason) = ("tract".into(), "CPU".into(), Some(reason));
             Err(placement)
         }
-        None => Ok(Placed { model, placement }),
+        None => Ok(Placed { model: Box::new(model), placement }),
     }
 }

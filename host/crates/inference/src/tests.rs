@@ -3,6 +3,7 @@
 
 mod faults;
 mod gpu;
+mod models;
 mod nodes;
 mod serving;
 

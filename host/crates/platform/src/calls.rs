@@ -12,16 +12,12 @@ use crate::directory::Resolved;
 use crate::statistics::Observation;
 use crate::{Caller, Platform, Scope};
 
-/// Where the time of a call went that took `took`; a plugin's is its own.
-fn observed(took: Duration, timing: Option<&Timing>) -> Observation {
-    let Some(timing) = timing else {
-        return Observation { compute_infer: took, batch: 1, ..Observation::default() };
-    };
-    // What is left is the way to the engine and back, most of it with the inputs.
-    let way = took.saturating_sub(timing.queue + timing.compute);
+/// Where the time of a model's call went that took `took`.
+fn observed(took: Duration, timing: &Timing) -> Observation {
     Observation {
         queue: timing.queue,
-        compute_input: way,
+        // What is left is the way to the engine and back, most of it with the inputs.
+        compute_input: took.saturating_sub(timing.queue + timing.compute),
         compute_infer: timing.compute,
         batch: timing.batch.into(),
         ..Observation::default()
@@ -130,7 +126,10 @@ impl Platform {
         let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
         let (took, recorder) = (started.elapsed(), &servable.0.recorder);
         match &outcome {
-            Ok((_, timing)) => recorder.succeeded(took, &observed(took, timing.as_ref())),
+            Ok((_, observation)) => {
+                let whole = Observation { compute_infer: took, batch: 1, ..Observation::default() };
+                recorder.succeeded(took, &observation.unwrap_or(whole));
+            }
             Err(_) => recorder.failed(took),
         }
         outcome.map(|(outputs, _)| outputs)
@@ -143,7 +142,7 @@ impl Platform {
         inputs: Vec<Tensor>,
         options: &CallOptions,
         request: &str,
-    ) -> Result<(Vec<Tensor>, Option<Timing>)> {
+    ) -> Result<(Vec<Tensor>, Option<Observation>)> {
         resolved.record.set_unloaded(false);
         match resolved.kind {
             Kind::Plugin => {
@@ -154,8 +153,9 @@ impl Platform {
             Kind::Model => {
                 let deadline = Instant::now() + self.deadline(options);
                 let model = self.models.load_resolved(tenant, resolved).await?;
+                let called = Instant::now();
                 let (outputs, timing) = model.infer_timed(inputs, deadline).await?;
-                Ok((outputs, Some(timing)))
+                Ok((outputs, Some(observed(called.elapsed(), &timing))))
             }
         }
     }

@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use aimass_core::{Signature, Tensor};
+use aimass_core::{ElementType, Port, Tensor};
 
+use super::convert::numbers;
+use super::lower::Feed;
+use super::shaped::First;
 use crate::backend::{Loaded, RunError};
 use crate::loaded::Race;
 
@@ -13,6 +16,9 @@ pub(super) const TOLERANCE: f64 = 1e-3;
 /// Rounds, and how wide the inputs of each are spread: a small, a usual and a wide range reach different branches of
 /// activations, and the sides of clamps.
 const ROUNDS: [f32; 4] = [0.1, 1.0, 1.0, 8.0];
+
+/// An integer input that may hold this much is no index.
+const WIDE: f64 = 1e6;
 
 /// Timed runs of each engine; the median counts, the first ones of the comparison have warmed both up.
 const LAPS: usize = 5;
@@ -37,26 +43,8 @@ pub(super) enum NoVerdict {
 }
 
 /// Runs both on the same inputs, compares all outputs, and times them.
-pub(super) fn compare(gpu: &mut dyn Loaded, cpu: &mut dyn Loaded) -> Result<Verdict, NoVerdict> {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut error = 0f64;
-    let mut first: Option<Vec<Tensor>> = None;
-    let mut moved = false;
-    let mut last = Vec::new();
-    for spread in ROUNDS {
-        let inputs = inputs(gpu.signature(), spread, &mut random)?;
-        let ours = cpu.run(inputs.clone()).map_err(NoVerdict::Cpu)?;
-        let theirs = gpu.run(inputs.clone()).map_err(NoVerdict::Gpu)?;
-        for (ours, theirs) in ours.iter().zip(&theirs) {
-            error = error.max(difference(&floats(ours)?, &floats(theirs)?));
-        }
-        moved |= first.as_ref().is_some_and(|first| *first != ours);
-        first.get_or_insert(ours);
-        last = inputs;
-    }
-    if !moved {
-        return Err(NoVerdict::Unmoved);
-    }
+pub(super) fn compare(gpu: &mut dyn Loaded, cpu: &mut dyn Loaded, first: &First) -> Result<Verdict, NoVerdict> {
+    let (error, last) = rounds(gpu, cpu, first)?;
     let race = Race {
         cpu_ms: median_ms(|| cpu.run(last.clone())).map_err(NoVerdict::Cpu)?,
         gpu_ms: median_ms(|| gpu.run(last.clone())).map_err(NoVerdict::Gpu)?,
@@ -64,34 +52,78 @@ pub(super) fn compare(gpu: &mut dyn Loaded, cpu: &mut dyn Loaded) -> Result<Verd
     Ok(Verdict { error, race })
 }
 
-fn inputs(signature: &Signature, spread: f32, random: &mut Random) -> Result<Vec<Tensor>, NoVerdict> {
-    let tensor = |port: &aimass_core::Port| {
-        let shape = port.shape.iter().map(|&d| u64::try_from(d)).collect::<Result<Vec<u64>, _>>();
-        let shape = shape.map_err(|_| NoVerdict::Inputs(format!("`{}` has an open dimension", port.name)))?;
-        let count = aimass_core::tensor::element_count(&shape).map_err(|e| NoVerdict::Inputs(e.to_string()))?;
-        let numbers: Vec<f32> = (0..count).map(|_| random.next() * spread).collect();
-        let tensor = Tensor::from_elements(port.name.clone(), shape, &numbers);
-        tensor.map_err(|e| NoVerdict::Inputs(e.to_string()))
-    };
-    signature.inputs.iter().map(tensor).collect()
+/// The same without the race.
+pub(super) fn error(gpu: &mut dyn Loaded, cpu: &mut dyn Loaded, first: &First) -> Result<f64, NoVerdict> {
+    rounds(gpu, cpu, first).map(|(error, _)| error)
 }
 
-fn floats(tensor: &Tensor) -> Result<Vec<f32>, NoVerdict> {
-    tensor.elements::<f32>().map_err(|e| NoVerdict::Inputs(e.to_string()))
+/// The reason of a model that does not pass.
+pub(super) fn differs(error: f64) -> String {
+    format!(
+        "the canary: the GPU's answers differ from the CPU's by a relative {error:.1e}, and {TOLERANCE:.0e} is allowed"
+    )
+}
+
+fn rounds(gpu: &mut dyn Loaded, cpu: &mut dyn Loaded, first: &First) -> Result<(f64, Vec<Tensor>), NoVerdict> {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut error = 0f64;
+    let mut before: Option<Vec<Tensor>> = None;
+    let mut moved = false;
+    let mut last = Vec::new();
+    for spread in ROUNDS {
+        let inputs = inputs(first, spread, &mut random)?;
+        let ours = cpu.run(inputs.clone()).map_err(NoVerdict::Cpu)?;
+        let theirs = gpu.run(inputs.clone()).map_err(NoVerdict::Gpu)?;
+        if ours.len() != theirs.len() {
+            return Err(NoVerdict::Inputs("the engines give different outputs".into()));
+        }
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            if ours.shape() != theirs.shape() || ours.element_type() != theirs.element_type() {
+                error = f64::INFINITY;
+            }
+            let read = |t: &Tensor| numbers(t).map_err(NoVerdict::Inputs);
+            error = error.max(difference(&read(ours)?, &read(theirs)?));
+        }
+        moved |= before.as_ref().is_some_and(|before| *before != ours);
+        before.get_or_insert(ours);
+        last = inputs;
+    }
+    if moved { Ok((error, last)) } else { Err(NoVerdict::Unmoved) }
+}
+
+fn inputs(first: &First, spread: f32, random: &mut Random) -> Result<Vec<Tensor>, NoVerdict> {
+    let ports = first.signature.inputs.iter().zip(&first.feeds);
+    ports.map(|(port, feed)| input(port, feed, spread, random).map_err(NoVerdict::Inputs)).collect()
+}
+
+fn input(port: &Port, feed: &Feed, spread: f32, random: &mut Random) -> Result<Tensor, String> {
+    let shape = port.shape.iter().map(|&d| u64::try_from(d)).collect::<Result<Vec<u64>, _>>();
+    let shape = shape.map_err(|_| format!("`{}` has an open dimension", port.name))?;
+    let count = aimass_core::tensor::element_count(&shape).map_err(|e| e.to_string())?;
+    // Integers are indices, as far as what they may hold is known, or else flags.
+    let indices = feed.range.map(|(_, high)| if high < WIDE { high.max(0.0) as u32 + 1 } else { 2 });
+    let draw = |random: &mut Random| match indices {
+        Some(indices) => ((random.next() + 1.0) / 2.0 * indices as f32).min(indices as f32 - 1.0).floor(),
+        None => random.next() * spread,
+    };
+    let numbers: Vec<f32> = (0..count).map(|_| draw(random)).collect();
+    if port.element_type == ElementType::Fp32 {
+        return Tensor::from_elements(port.name.clone(), shape, &numbers).map_err(|e| e.to_string());
+    }
+    super::convert::from_device(port, &numbers)
 }
 
 /// The largest difference between elements, each in units of the right element or of the tensor's root mean square,
 /// whichever is larger: what is tiny beside its neighbours is not held to its own size. Infinite if the lengths
 /// differ, or one side is no number, or infinite, where the other is not.
-fn difference(right: &[f32], other: &[f32]) -> f64 {
+fn difference(right: &[f64], other: &[f64]) -> f64 {
     if right.len() != other.len() {
         return f64::INFINITY;
     }
-    let finite = || right.iter().filter(|x| x.is_finite()).map(|&x| f64::from(x));
+    let finite = || right.iter().copied().filter(|x| x.is_finite());
     let square = finite().map(|x| x * x).sum::<f64>() / finite().count().max(1) as f64;
     let floor = square.sqrt();
-    let each = |(&r, &o): (&f32, &f32)| {
-        let (r, o) = (f64::from(r), f64::from(o));
+    let each = |(&r, &o): (&f64, &f64)| {
         if r == o || (r.is_nan() && o.is_nan()) {
             return 0.0;
         }
@@ -137,9 +169,9 @@ mod tests {
         assert_eq!(difference(&[1.0, 2.0], &[1.0, 2.0]), 0.0);
         assert!(difference(&[1.0, 100.0], &[1.0, 100.05]) < TOLERANCE);
         assert!(difference(&[1.0, 100.0], &[1.0, 101.0]) > TOLERANCE);
-        assert_eq!(difference(&[1.0], &[f32::NAN]), f64::INFINITY);
-        assert_eq!(difference(&[f32::INFINITY], &[1.0]), f64::INFINITY);
-        assert_eq!(difference(&[f32::NAN], &[f32::NAN]), 0.0);
+        assert_eq!(difference(&[1.0], &[f64::NAN]), f64::INFINITY);
+        assert_eq!(difference(&[f64::INFINITY], &[1.0]), f64::INFINITY);
+        assert_eq!(difference(&[f64::NAN], &[f64::NAN]), 0.0);
         assert_eq!(difference(&[0.0], &[1e-9]), f64::INFINITY);
         assert_eq!(difference(&[1.0], &[1.0, 1.0]), f64::INFINITY);
     }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use aimass_core::{ElementType, Signature, Tensor};
+use aimass_core::{Port, Signature, Tensor};
 use prost::Message;
 use wonnx::utils::{InputTensor, OutputTensor};
 
+use super::convert;
+use super::lower::Feed;
 use super::prepare::Prepared;
 use crate::backend::{LoadOptions, Loaded, Refused, RunError, one_line};
 use crate::isolated;
@@ -24,6 +26,13 @@ pub(super) struct Session {
     lost: bool,
 }
 
+/// How the signature's inputs and outputs are called on the device.
+struct Wires {
+    feeds: Vec<Feed>,
+    fetches: Vec<String>,
+    outputs: Vec<Port>,
+}
+
 struct Call {
     inputs: Vec<Tensor>,
     answer: SyncSender<Result<Vec<Tensor>, RunError>>,
@@ -34,17 +43,17 @@ struct Call {
 /// # Errors
 /// wonnx's reason, its panic, or that it did not end.
 pub(super) fn open(prepared: Prepared, options: &LoadOptions) -> Result<Session, Refused> {
-    let Prepared { proto, signature, weights, values } = prepared;
+    let Prepared { proto, signature, weights, values, feeds, fetches } = prepared;
     // Intermediate values are buffers on the device as well; wonnx shares some, so this is an upper bound.
     let inside = values.values().map(|v| v.shape.iter().product::<usize>() as u64 * 4).sum::<u64>();
     let (calls, receiver) = sync_channel::<Call>(1);
     let (opened, answer) = sync_channel(1);
-    let outputs = signature.outputs.clone();
+    let wires = Wires { feeds, fetches, outputs: signature.outputs.clone() };
     let work = move || {
         let session = isolated::catch(|| compile(&proto)).unwrap_or_else(|panic| Err(format!("it panicked: {panic}")));
         drop(proto);
         match session {
-            Ok(session) if opened.send(Ok(())).is_ok() => serve(session, &outputs, &receiver),
+            Ok(session) if opened.send(Ok(())).is_ok() => serve(session, &wires, &receiver),
             Ok(_) => {}
             Err(reason) => drop(opened.send(Err(reason))),
         }
@@ -63,11 +72,11 @@ fn compile(proto: &tract_onnx::pb::ModelProto) -> Result<wonnx::Session, String>
     super::blocking()?.block_on(wonnx::Session::from_bytes(&bytes)).map_err(|e| one_line(&e.to_string()))
 }
 
-fn serve(session: wonnx::Session, outputs: &[aimass_core::Port], calls: &Receiver<Call>) {
+fn serve(session: wonnx::Session, wires: &Wires, calls: &Receiver<Call>) {
     let Ok(executor) = super::blocking() else { return };
     while let Ok(Call { inputs, answer }) = calls.recv() {
         let result = isolated::catch(|| {
-            let run = || executor.block_on(run(&session, outputs, &inputs));
+            let run = || executor.block_on(run(&session, wires, &inputs));
             run()
         });
         let broken = result.is_err();
@@ -83,26 +92,18 @@ fn serve(session: wonnx::Session, outputs: &[aimass_core::Port], calls: &Receive
     let _ = isolated::catch(move || drop(session));
 }
 
-async fn run(
-    session: &wonnx::Session,
-    outputs: &[aimass_core::Port],
-    inputs: &[Tensor],
-) -> Result<Vec<Tensor>, RunError> {
+async fn run(session: &wonnx::Session, wires: &Wires, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
     let failed = |e: String| RunError::Failed(one_line(&e));
     let mut feed: HashMap<String, InputTensor<'_>> = HashMap::with_capacity(inputs.len());
-    for tensor in inputs {
-        let numbers = tensor.elements::<f32>().map_err(|e| failed(e.to_string()))?;
-        feed.insert(tensor.name().to_owned(), InputTensor::F32(numbers.into()));
+    for (tensor, wire) in inputs.iter().zip(&wires.feeds) {
+        feed.insert(wire.id.clone(), InputTensor::F32(convert::to_device(tensor, wire).map_err(failed)?.into()));
     }
-    let mut made = session.run(&feed).await.map_err(|e| failed(e.to_string()))?;
-    let tensor = |port: &aimass_core::Port| match (made.remove(&port.name), port.element_type) {
-        (Some(OutputTensor::F32(numbers)), ElementType::Fp32) => {
-            let shape: Vec<u64> = port.shape.iter().map(|&d| d.unsigned_abs()).collect();
-            Tensor::from_elements(port.name.clone(), shape, &numbers).map_err(|e| failed(e.to_string()))
-        }
+    let made = session.run(&feed).await.map_err(|e| failed(e.to_string()))?;
+    let tensor = |(port, id): (&Port, &String)| match made.get(id) {
+        Some(OutputTensor::F32(numbers)) => convert::from_device(port, numbers).map_err(failed),
         _ => Err(failed(format!("it gave no f32 for `{}`", port.name))),
     };
-    outputs.iter().map(tensor).collect()
+    wires.outputs.iter().zip(&wires.fetches).map(tensor).collect()
 }
 
 impl Loaded for Session {

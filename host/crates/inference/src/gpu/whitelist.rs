@@ -1,7 +1,7 @@
 //! What wonnx 0.5.1 is known to compute rightly: everything else is refused, with the reason.
 //!
-//! The list looks at one node at a time. What goes wrong between nodes (wonnx merges a `Conv` with the activation
-//! behind it, and its general convolution kernel then forgets a `LeakyRelu`) is left to the canary.
+//! The list looks at one node at a time, of what the lowering pass emits. wonnx also merges a `Conv` with the
+//! activation behind it, and its general convolution kernel then forgets a `LeakyRelu`: so that is not on the list.
 
 mod nodes;
 mod sizes;
@@ -31,6 +31,8 @@ const FORWARDS: [&str; 6] = ["Reshape", "Identity", "Flatten", "Squeeze", "Unsqu
 
 /// Everything about the graph that a rule may ask for.
 struct Graph<'a> {
+    /// The nodes by what they make.
+    makers: HashMap<&'a str, &'a NodeProto>,
     values: &'a HashMap<String, Value>,
     constants: HashMap<&'a str, &'a TensorProto>,
     opset: i64,
@@ -42,10 +44,11 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Refused> {
     let Some(proto) = prepared.proto.graph.as_ref() else { return refuse("the ONNX file holds no graph") };
     let opset = opset(prepared)?;
     let constants = proto.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
-    let graph = Graph { values: &prepared.values, constants, opset };
+    let makers = proto.node.iter().flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n))).collect();
+    let graph = Graph { makers, values: &prepared.values, constants, opset };
 
-    if prepared.signature.inputs.is_empty() {
-        return refuse("the GPU engine needs a model with inputs");
+    if proto.input.is_empty() {
+        return refuse("the GPU engine needs a model whose outputs depend on its inputs");
     }
     if proto.node.len() > MAX_NODES {
         return refuse(format!(
@@ -53,8 +56,8 @@ pub(super) fn check(prepared: &Prepared) -> Result<(), Refused> {
             proto.node.len()
         ));
     }
-    for port in prepared.signature.inputs.iter().chain(&prepared.signature.outputs) {
-        graph.number(&port.name)?;
+    for value in proto.input.iter().chain(&proto.output) {
+        graph.number(&value.name)?;
     }
     for node in &proto.node {
         graph.node(node).map_err(|reason| {
@@ -116,9 +119,13 @@ impl Graph<'_> {
         self.rule(node)?;
         let folded_away = self.folded_away(node);
         for (position, name) in node.input.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            if position < folded_away {
+            // The indices of a Gather are integers, which its rule looks at.
+            if position < folded_away && !(node.op_type == "Gather" && position == 1) {
                 self.number(name).map_err(|refused| refused.0)?;
             }
+        }
+        if node.op_type == "Cast" {
+            return Ok(());
         }
         self.number(&node.output[0]).map_err(|refused| refused.0)
     }
@@ -150,6 +157,13 @@ impl Graph<'_> {
                 || !(tensor.raw_data.is_empty() || tensor.float_data.is_empty()))
         {
             return refuse(format!("the initialiser {shown} is not plain f32"));
+        }
+        // Shaders read four numbers at once, and wonnx makes the buffer no longer than the data.
+        if let Some(tensor) = self.constants.get(name)
+            && (tensor.raw_data.len() + 4 * tensor.float_data.len()) as u64 % 16 != 0
+            && bytes > 64
+        {
+            return refuse(format!("the constant {shown} of {} elements, which is no multiple of 4", bytes / 4));
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ fn wonnx() {
         Ok(device) => println!("on {} ({})", device.name, if device.software { "software" } else { "hardware" }),
         Err(reason) => return println!("SKIPPED: no Vulkan device: {reason}"),
     }
-    check("wonnx", &Floor(0, 0), true, |model| {
+    check("wonnx", &Floor(500, 750), true, |model| {
         let options = LoadOptions::default();
         gpu::compared(model, &options, Tract.load(model, &options)?)
     });

@@ -1,5 +1,6 @@
 //! The operators, each with what must hold so that wonnx is right. A comment says what happens otherwise.
 
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 use super::Graph;
@@ -11,10 +12,14 @@ const THREE: [i64; 2] = [3, 3];
 impl Graph<'_> {
     pub(super) fn rule(&self, node: &NodeProto) -> Result<(), String> {
         match node.op_type.as_str() {
-            "Relu" | "LeakyRelu" | "Elu" | "Sigmoid" | "Tanh" | "Softplus" | "Softsign" | "Abs" | "Neg" | "Exp"
-            | "Log" | "Sqrt" | "Reciprocal" | "Floor" | "Ceil" | "Sin" | "Cos" => self.unary(node),
+            "Relu" | "Elu" | "Sigmoid" | "Tanh" | "Softsign" | "Abs" | "Neg" | "Exp" | "Log" | "Sqrt"
+            | "Reciprocal" | "Floor" | "Ceil" | "Round" | "Sign" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan"
+            | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" => self.unary(node),
             "Clip" => self.clip(node),
-            "Add" | "Sub" | "Mul" | "Div" => self.binary(node),
+            "Add" | "Sub" | "Mul" | "Div" | "PRelu" => self.binary(node),
+            "Pow" => self.pow(node),
+            "Cast" => self.cast(node),
+            "Gather" => self.gather(node),
             "MatMul" => self.matmul(node),
             "Gemm" => self.gemm(node),
             "Conv" => self.conv(node),
@@ -24,7 +29,7 @@ impl Graph<'_> {
             "Softmax" => self.softmax(node),
             "Transpose" => Ok(()),
             "Concat" => self.concat(node),
-            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" => self.reduce(node),
+            "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" => self.reduce(node),
             "Reshape" => self.constant(node, 1).map(|_| ()),
             // Anything but the one input is a panic: axes as an input, the mask of Dropout.
             "Identity" | "Flatten" | "Squeeze" | "Unsqueeze" | "Dropout" => inputs(node, 1..=1),
@@ -32,8 +37,43 @@ impl Graph<'_> {
         }
     }
 
+    /// Four elements a thread, and no bounds are checked.
     fn unary(&self, node: &NodeProto) -> Result<(), String> {
-        inputs(node, 1..=1)
+        inputs(node, 1..=1)?;
+        exact_dispatch(count(self.shape(&node.output[0])?).div_ceil(4))
+    }
+
+    /// The device's power is exp2(y · log2(x)): none for a base below 0.
+    fn pow(&self, node: &NodeProto) -> Result<(), String> {
+        let base = self.makers.get(node.input[0].as_str()).map(|n| n.op_type.as_str());
+        if base != Some("Abs") {
+            return Err("its base may be below 0".into());
+        }
+        self.binary(node)
+    }
+
+    /// To the indices of a `Gather`, and to nothing else.
+    fn cast(&self, node: &NodeProto) -> Result<(), String> {
+        inputs(node, 1..=1)?;
+        if int(node, "to") != Some(DataType::Int32 as i64) {
+            return Err("it does not cast to i32".into());
+        }
+        exact_dispatch(count(self.shape(&node.output[0])?).div_ceil(4))
+    }
+
+    /// Rows, each copied by as many threads as it has chunks of four, two or one.
+    fn gather(&self, node: &NodeProto) -> Result<(), String> {
+        inputs(node, 2..=2)?;
+        let ([_, row], indices) = (self.shape(&node.input[0])?, self.shape(&node.input[1])?) else {
+            return Err("it does not choose rows of a matrix".into());
+        };
+        let cast = self.makers.get(node.input[1].as_str()).is_some_and(|n| n.op_type == "Cast");
+        let constant = self.constants.get(node.input[1].as_str());
+        if !cast && constant.is_none_or(|t| t.data_type != DataType::Int32 as i32) {
+            return Err("its indices are no i32".into());
+        }
+        let chunk = if row % 4 == 0 { 4 } else { 1 + u64::from(row % 2 == 0) };
+        exact_dispatch(count(indices)).and(exact_dispatch(*row as u64 / chunk))
     }
 
     /// The bounds are printed into the shader with one digit behind the point; none at all is printed as `inf`.
@@ -56,15 +96,7 @@ impl Graph<'_> {
         inputs(node, 2..=2)?;
         let out = self.shape(&node.output[0])?;
         if self.shape(&node.input[0])? == out && self.shape(&node.input[1])? == out {
-            // Read four at a time, and buffers of initialisers are not padded: what the last read gives is the device's
-            // affair.
-            for name in &node.input {
-                let elements = count(out);
-                if self.constants.contains_key(name.as_str()) && elements > 16 && !elements.is_multiple_of(4) {
-                    return Err(format!("a constant of {elements} elements, which is no multiple of 4"));
-                }
-            }
-            return Ok(());
+            return exact_dispatch(count(out).div_ceil(4));
         }
         exact_dispatch(count(out))
     }
@@ -73,6 +105,8 @@ impl Graph<'_> {
         inputs(node, 2..=2)?;
         let (a, b) = (self.shape(&node.input[0])?, self.shape(&node.input[1])?);
         match (a, b) {
+            // The columns of a stack of single rows are counted at the wrong axis.
+            ([_, .., 1, _], _) if a.len() > 2 => Err("it multiplies a stack of single rows".into()),
             ([stack_a @ .., m, k], [stack_b @ .., _, n]) if stack_a == stack_b => matrices(*m, *k, *n, count(stack_a)),
             _ => Err(format!("shapes {a:?} and {b:?}, and it broadcasts no stacks of matrices")),
         }
