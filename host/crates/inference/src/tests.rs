@@ -4,6 +4,7 @@
 mod faults;
 mod gpu;
 mod nodes;
+mod onnxruntime;
 mod serving;
 
 use std::sync::Arc;
