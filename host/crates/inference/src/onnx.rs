@@ -45,6 +45,9 @@ impl Onnx {
             Refused::new(format!("this is not an ONNX file: {error}"))
         })?;
         let graph = proto.graph.as_ref().ok_or_else(|| Refused::new("the ONNX file holds no graph"))?;
+        if known == Known::Onnx && check::has_functions(bytes) {
+            return Err(Refused::new("the ONNX file holds functions of its own, which are not supported"));
+        }
         let weights = check::graph(graph, max_tensor, known)?;
         bombs::defuse(graph, max_tensor)?;
         let (signature, unranked) = ports::signature(graph)?;

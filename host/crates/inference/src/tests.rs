@@ -5,6 +5,7 @@ mod faults;
 mod gpu;
 mod models;
 mod nodes;
+mod onnxruntime;
 mod serving;
 
 use std::sync::Arc;

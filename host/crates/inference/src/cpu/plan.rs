@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use aimass_core::{Signature, Tensor};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
-use tract_onnx::tract_hir::infer::{InferenceFact, InferenceModel};
+use tract_onnx::tract_hir::infer::{InferenceFact, InferenceModel, InferenceModelExt, InferenceNode};
 
 use super::{convert, reason};
 use crate::backend::{Refused, RunError};
@@ -69,10 +68,10 @@ pub(super) fn build(
         let dims: TVec<usize> = shape.iter().map(|&d| d as usize).collect();
         graph.set_input_fact(position, InferenceFact::dt_shape(datum_type, dims)).map_err(|e| reason(&e))?;
     }
+    answers_of_nothing(&mut graph)?;
     let symbols = graph.symbols.clone();
     let typed = graph.into_typed().map_err(|e| reason(&e))?;
     for node in typed.nodes() {
-        answers_of_nothing(&typed, node)?;
         for output in &node.outputs {
             let Some(dims) = output.fact.shape.as_concrete() else { continue };
             let count = dims.iter().fold(1u64, |count, &d| count.saturating_mul(d as u64));
@@ -89,17 +88,24 @@ pub(super) fn build(
     Ok(Plan { plan, _symbols: symbols })
 }
 
-/// The largest of no numbers is −∞, and tract says the least finite number.
-fn answers_of_nothing(model: &TypedModel, node: &TypedNode) -> Result<(), String> {
-    let Some(reduce) = node.op_as::<Reduce>() else { return Ok(()) };
-    let input = model.node_input_facts(node.id).map_err(|e| reason(&e))?;
-    let empty = input.iter().any(|fact| fact.shape.as_concrete().is_some_and(|dims| dims.contains(&0)));
-    match reduce.reducer {
-        Reducer::Max | Reducer::Min if empty => {
-            Err(format!("`{}` takes the largest or smallest of no elements, which it gets wrong", node.name))
-        }
-        _ => Ok(()),
+/// The largest of no numbers is −∞, and tract says the least finite number. It does so while it types the graph, so the
+/// graph before that is asked.
+fn answers_of_nothing(graph: &mut InferenceModel) -> Result<(), String> {
+    let is_reduce = |node: &InferenceNode| node.op.name().starts_with("Reduce");
+    if !graph.nodes().iter().any(is_reduce) {
+        return Ok(());
     }
+    graph.analyse(false).map_err(|e| reason(&e))?;
+    for node in graph.nodes().iter().filter(|node| is_reduce(node)) {
+        let input = node.inputs.first().and_then(|&outlet| graph.outlet_fact(outlet).ok());
+        let shape = input.and_then(|fact| fact.shape.as_concrete_finite().ok().flatten());
+        let operator = format!("{:?}", node.op);
+        let extreme = operator.contains("reducer: Max") || operator.contains("reducer: Min");
+        if extreme && shape.is_some_and(|shape| shape.contains(&0)) {
+            return Err(format!("`{}` takes the largest or smallest of no elements, which it gets wrong", node.name));
+        }
+    }
+    Ok(())
 }
 
 impl Plan {

@@ -23,6 +23,21 @@ pub(crate) enum Known {
     Onnx,
 }
 
+/// `functions` of `onnx.proto`'s ModelProto, which tract's messages do not have.
+const FUNCTIONS: u32 = 25;
+
+/// Whether the file holds functions of its own: graphs that these checks cannot see, and ONNX Runtime would run.
+pub(super) fn has_functions(mut file: &[u8]) -> bool {
+    use prost::encoding::{DecodeContext, decode_key, skip_field};
+    while !file.is_empty() {
+        let Ok((number, wire)) = decode_key(&mut file) else { return true };
+        if number == FUNCTIONS || skip_field(wire, number, &mut file, DecodeContext::default()).is_err() {
+            return true;
+        }
+    }
+    false
+}
+
 /// Checks the graph and those inside it. Returns the bytes of the initialisers.
 pub(super) fn graph(graph: &GraphProto, max_tensor: u64, known: Known) -> Result<u64, Refused> {
     let mut walk = Walk { max_tensor, known, nodes: 0, weights: 0 };

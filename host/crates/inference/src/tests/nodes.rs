@@ -96,7 +96,7 @@ fn check(
         table.rows.iter().for_each(|(name, row)| println!("{}", table::line(name, row)));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(format!("{backend}.txt"));
-    if let Err(changes) = table.keep(&path, words.is_empty()) {
+    if let Err(changes) = table.keep(&path, words.is_empty(), std::env::var_os("AIMASS_ACCEPT").is_some()) {
         panic!(
             "{backend}: {} cases changed against {}\n{}\nTo accept this, run the test again with AIMASS_ACCEPT=1.",
             changes.len(),

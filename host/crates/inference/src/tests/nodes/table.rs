@@ -68,12 +68,12 @@ impl Table {
         lines.join("\n")
     }
 
-    /// Compares with the file, or rewrites it if `AIMASS_ACCEPT` is set. `whole`: a case that is in one of them alone
+    /// Compares with the file, or rewrites it to `accept` what changed. `whole`: a case that is in one of them alone
     /// is a change as well. Reasons are for people: only the verdicts are compared.
     ///
     /// # Errors
     /// The cases that changed, a line each.
-    pub(super) fn keep(&self, path: &Path, whole: bool) -> Result<(), Vec<String>> {
+    pub(super) fn keep(&self, path: &Path, whole: bool, accept: bool) -> Result<(), Vec<String>> {
         let before = fs::read_to_string(path).unwrap_or_default();
         let before: BTreeMap<&str, [&str; 2]> = before.lines().filter_map(parse).collect();
         let mut changes = Vec::new();
@@ -89,7 +89,7 @@ impl Table {
         let gone = before.keys().filter(|name| whole && !self.rows.contains_key(**name));
         changes.extend(gone.map(|name| format!("- {name}")));
 
-        if whole && std::env::var_os("AIMASS_ACCEPT").is_some() {
+        if whole && accept {
             println!("{} cases changed, and the table is rewritten\n{}", changes.len(), changes.join("\n"));
             let rows: Vec<String> = self.rows.iter().map(|(name, row)| line(name, row)).collect();
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -127,10 +127,10 @@ fn a_line_is_read_as_it_was_written_and_a_change_is_named() {
     fs::write(&path, format!("# counts\n{}\ntest_d: right\n", written[..2].join("\n"))).unwrap();
     let mut table = Table { rows };
     table.rows.insert("test_a".into(), [Verdict::Right, Verdict::Wrong("1, not 2".into())]);
-    let changes = table.keep(&path, true).unwrap_err();
+    let changes = table.keep(&path, true, false).unwrap_err();
     assert_eq!(changes.len(), 3, "{changes:?}");
     assert!(changes[0].contains("- test_a: right | constant: right\n+ test_a: right | constant: wrong, 1, not 2"));
     assert!(changes[1].starts_with("+ test_c") && changes[2].starts_with("- test_d"));
-    assert_eq!(table.keep(&path, false).unwrap_err().len(), 1, "of some cases only these are compared");
+    assert_eq!(table.keep(&path, false, false).unwrap_err().len(), 1, "of some cases only these are compared");
     fs::remove_file(path).unwrap();
 }
