@@ -120,6 +120,7 @@ pub(super) fn unary(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
             let y = g.map("Sigmoid", &y);
             g.mul(&x, &y)
         }
+        "Tanh" => tanh(g, &x),
         "Erf" => erf(g, &x),
         "Gelu" | "FastGelu" => {
             let inner = if op.name() == "FastGelu" || op.text("approximate", "none") == "tanh" {
@@ -165,6 +166,20 @@ fn softplus(g: &mut Graph, x: &str) -> Id {
     let log = g.affine(&log, 2.0, 0.0);
     let high = g.map("Relu", x);
     g.add(&high, &log)
+}
+
+/// Near 0 the device's loses all digits but three, since it subtracts exponentials: there, x − x³ / 3.
+fn tanh(g: &mut Graph, x: &str) -> Id {
+    let x = clamp(g, x, Some(-10.0), Some(10.0));
+    let far = g.map("Tanh", &x);
+    let square = g.mul(&x, &x);
+    let near = g.affine(&square, -1.0 / 3.0, 1.0);
+    let near = g.mul(&near, &x);
+    let is_far = g.affine(&square, 1.0, -4e-4);
+    let is_far = g.positive(&is_far);
+    let is_near = g.not(&is_far);
+    let (near, far) = (g.mul(&near, &is_near), g.mul(&far, &is_far));
+    g.add(&near, &far)
 }
 
 /// Abramowitz and Stegun, 7.1.26: off by 1.5e-7 at most.
