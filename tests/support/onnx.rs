@@ -138,9 +138,20 @@ pub fn dense(n: u64, seed: u64) -> Vec<u8> {
     )
 }
 
+/// The sines of large angles over a 1×8 input, which a GPU computes as coarsely as the numbers are spaced there.
+pub fn far_angles() -> Vec<u8> {
+    let far = Message::default().int(1, 1).int(1, 1).int(2, FLOAT).text(8, "far").bytes(9, &1e7f32.to_le_bytes());
+    graph(
+        vec![node("Mul", &["x", "far"], "angle", vec![]), node("Sin", &["angle"], "y", vec![])],
+        vec![far],
+        value_info("x", &[1, 8]),
+        value_info("y", &[1, 8]),
+    )
+}
+
 /// Two 3×3 convolutions over a 1×4×8×8 input, with biases or without.
 ///
-/// Without them wonnx 0.5.1 computes something else than ONNX says.
+/// Without them wonnx 0.5.1 by itself computes something else than ONNX says.
 pub fn convolutions(biases: bool) -> Vec<u8> {
     let attributes = || vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1, 1, 1, 1]), ints("strides", &[1, 1])];
     let inputs = |x, w, b| if biases { vec![x, w, b] } else { vec![x, w] };
