@@ -192,8 +192,7 @@ impl Dispatcher {
                     model.joins.ran(&outputs, size);
                     for (job, tensors) in group.drain(..).zip(parts) {
                         let queue = started.saturating_duration_since(job.queued);
-                        let compute = outputs.compute / size as u32;
-                        let own = Outputs { tensors, queue, compute, batch: size as u32, ..outputs };
+                        let own = Outputs { tensors, queue, batch: size as u32, ..outputs };
                         let _ = job.given.send(Given::Answer(Ok(own)));
                     }
                 } else {

@@ -30,8 +30,8 @@ pub(super) struct Joins {
 /// Shapes that are measured; others run alone. A model is used at a handful.
 const SHAPES: usize = 64;
 
-/// Runs of a size that are measured before anything is decided; the first one of them plans, and is not counted.
-const RUNS: u32 = 4;
+/// Runs that are measured before anything is decided; the first one of a size plans, and is slow.
+const RUNS: u32 = 8;
 
 /// What joining must gain, at least: less is noise, and it costs copies.
 const GAIN: f64 = 0.9;
@@ -39,26 +39,28 @@ const GAIN: f64 = 0.9;
 #[derive(Default)]
 struct Trial {
     /// Seconds a request, alone and joined.
-    alone: Average,
-    joined: Average,
+    alone: Least,
+    joined: Least,
     never: bool,
 }
 
-/// A moving average of the latest runs, after the first.
-#[derive(Default)]
-struct Average {
+/// The shortest run: whatever else the machine does only makes runs longer, so averages taken at different loads cannot
+/// be compared.
+struct Least {
     runs: u32,
     seconds: f64,
 }
 
-impl Average {
+impl Default for Least {
+    fn default() -> Self {
+        Self { runs: 0, seconds: f64::INFINITY }
+    }
+}
+
+impl Least {
     fn add(&mut self, seconds: f64) {
         self.runs = self.runs.saturating_add(1);
-        match self.runs {
-            1 => {}
-            2 => self.seconds = seconds,
-            _ => self.seconds += (seconds - self.seconds) / 8.0,
-        }
+        self.seconds = self.seconds.min(seconds);
     }
 }
 
@@ -200,7 +202,7 @@ mod tests {
             assert_eq!(joins.key(&inputs), None, "nothing is known yet");
             (0..RUNS).for_each(|_| joins.ran(&took(1.0, &inputs), 1));
             assert!(joins.key(&inputs).is_some(), "it is tried");
-            // The first one plans.
+            // The first one plans, and others share the machine.
             joins.ran(&took(100.0, &inputs), 4);
             (1..RUNS).for_each(|_| joins.ran(&took(4.0 * together, &inputs), 4));
             assert_eq!(joins.key(&inputs).is_some(), pays, "{together}");

@@ -65,7 +65,7 @@ pub(super) struct Outputs {
     pub(super) memory: u64,
     /// Time until its turn came.
     pub(super) queue: Duration,
-    /// Time that the engine took, a request's share of it.
+    /// Time that the engine took, for all that ran together.
     pub(super) compute: Duration,
     /// Requests that ran together.
     pub(super) batch: u32,

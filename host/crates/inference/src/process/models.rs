@@ -20,7 +20,7 @@ use crate::loaded::{Placement, in_order};
 pub struct Timing {
     /// From the call until its turn came.
     pub queue: Duration,
-    /// In the engine; of a batch, this request's share.
+    /// In the engine, for all that ran together.
     pub compute: Duration,
     /// Requests that ran together.
     pub batch: u32,
