@@ -160,7 +160,7 @@ impl Graph<'_> {
         }
         // Shaders read four numbers at once, and wonnx makes the buffer no longer than the data.
         if let Some(tensor) = self.constants.get(name)
-            && (tensor.raw_data.len() + 4 * tensor.float_data.len()) as u64 % 16 != 0
+            && !((tensor.raw_data.len() + 4 * tensor.float_data.len()) as u64).is_multiple_of(16)
             && bytes > 64
         {
             return refuse(format!("the constant {shown} of {} elements, which is no multiple of 4", bytes / 4));

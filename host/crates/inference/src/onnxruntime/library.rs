@@ -44,7 +44,7 @@ impl Library {
             };
         }
         // It asserts what a damaged library may break.
-        let opened = catch(|| load(&path)).unwrap_or_else(|panic| Err(panic));
+        let opened = catch(|| load(&path)).unwrap_or_else(Err);
         let unusable = |why: String| Unusable(format!("{} cannot be used: {why}; {INSTALL}", path.display()));
         let environment = opened.map_err(unusable)?;
         let library = Arc::new(Self { version: version(&path), environment, path });
