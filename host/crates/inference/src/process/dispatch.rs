@@ -186,17 +186,18 @@ impl Dispatcher {
                     Ok(inputs) => self.infer(&model, inputs, deadline, None).await,
                     Err(fault) => Err(fault),
                 };
-                if let Ok(outputs) = outcome
-                    && let Some(parts) = join::parted(&outputs.tensors, size)
-                {
-                    model.joins.ran(&outputs, size);
-                    for (job, tensors) in group.drain(..).zip(parts) {
-                        let queue = started.saturating_duration_since(job.queued);
-                        let own = Outputs { tensors, queue, batch: size as u32, ..outputs };
-                        let _ = job.given.send(Given::Answer(Ok(own)));
+                match outcome.map(|outputs| (join::parted(&outputs.tensors, size), outputs)) {
+                    Ok((Some(parts), outputs)) => {
+                        model.joins.ran(&outputs, size);
+                        for (job, tensors) in group.drain(..).zip(parts) {
+                            let queue = started.saturating_duration_since(job.queued);
+                            let own = Outputs { tensors, queue, batch: size as u32, ..outputs };
+                            let _ = job.given.send(Given::Answer(Ok(own)));
+                        }
                     }
-                } else {
-                    model.joins.never(&group[0].inputs);
+                    // The engine or the time was lost, which says nothing about joining.
+                    Err(fault) if fault.code() == Code::Unavailable => {}
+                    Ok((None, _)) | Err(_) => model.joins.never(&group[0].inputs),
                 }
             }
             // One by one: alone, or because together they failed, so that each gets its own answer.
