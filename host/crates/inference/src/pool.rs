@@ -140,6 +140,6 @@ impl Sessions {
 }
 
 /// The list is consistent after every statement, so a poisoned lock means nothing here.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aimass_core::{Code, Fault, Result};
+
+use crate::pool::lock;
 
 /// A model as its owner knows it, for this and for the log: `tenant/digest`. Loading it again does not change it.
 pub type ModelKey = Arc<str>;
@@ -25,7 +27,7 @@ impl Blame {
     /// them run at once, so there is one); without one, all of them are suspects from now on.
     pub(super) fn died_of(&self, models: &[ModelKey]) {
         let models: BTreeSet<&ModelKey> = models.iter().collect();
-        let mut deaths = self.deaths.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deaths = lock(&self.deaths);
         let suspected = models.iter().any(|model| deaths.contains_key(*model));
         for model in models {
             if suspected && !deaths.contains_key(model) {
@@ -64,7 +66,7 @@ impl Blame {
         if !self.any.load(Ordering::Acquire) {
             return 0;
         }
-        self.deaths.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied().unwrap_or(0)
+        lock(&self.deaths).get(model).copied().unwrap_or(0)
     }
 }
 

@@ -17,6 +17,7 @@ use super::wire::{self, INLINE, LoadedHead, Outgoing, Packet, Reply, ReplyBody, 
 use crate::engines::{Device, EngineConfig, Engines};
 use crate::isolated::{self, STACK};
 use crate::loaded::Loaded;
+use crate::pool::lock;
 
 /// Threads of this process beside those that run models: loading, watching, and what the runtime needs.
 const OTHER_THREADS: usize = 8;
@@ -226,8 +227,4 @@ fn answer(socket: BorrowedFd<'_>, id: u64, outcome: Result<ReplyBody>) -> Result
 
 fn send(socket: BorrowedFd<'_>, reply: &Reply, inline: &[u8], file: Option<BorrowedFd<'_>>) -> Result<()> {
     Outgoing::new(reply, inline)?.send(socket, file).map_err(Fault::internal)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! From callers to an engine's workers, by way of the scheduler: whose turn it is, and what runs together.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use aimass_core::{Code, Fault, Result, Tensor};
@@ -10,7 +10,7 @@ use super::blame::{Blame, ModelKey};
 use super::join::{self, Joins};
 use super::link::{Link, Outputs};
 use crate::engines::EngineConfig;
-use crate::pool::past_deadline;
+use crate::pool::{lock, past_deadline};
 use crate::schedule::{
     Batch, BatchId, BatchKey, Bound, Config, GroupId, ModelId, ModelPolicy, Next, Rejection, Request, Scheduler,
 };
@@ -229,7 +229,7 @@ impl Dispatcher {
 
     /// Sees to it that somebody looks at `at`.
     fn look_again(self: &Arc<Self>, at: Instant) {
-        let mut alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alarm = lock(&self.alarm);
         if alarm.is_some_and(|set| set <= at) {
             return;
         }
@@ -239,7 +239,7 @@ impl Dispatcher {
             tokio::time::sleep_until(at.into()).await;
             let Some(dispatcher) = weak.upgrade() else { return };
             let ours = {
-                let mut alarm = dispatcher.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut alarm = lock(&dispatcher.alarm);
                 alarm.take_if(|set| *set == at).is_some()
             };
             if ours {
@@ -249,7 +249,7 @@ impl Dispatcher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Scheduler<Arc<str>, Job>> {
-        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.scheduler)
     }
 }
 

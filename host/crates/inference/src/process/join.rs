@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use aimass_core::{Result, Signature, Tensor};
 use bytes::BytesMut;
 
 use super::link::Outputs;
+use crate::pool::lock;
 
 /// The most requests that run together. Transformers gain little beyond it, and others wait meanwhile.
 pub(super) const MOST: usize = 8;
@@ -84,14 +85,14 @@ impl Joins {
             return None;
         }
         let key = shape(inputs);
-        let trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        let trials = lock(&self.trials);
         trials.get(&key).is_some_and(Trial::joins).then_some(key)
     }
 
     /// Learns from a run of `size` requests together.
     pub(super) fn ran(&self, outputs: &Outputs, size: usize) {
         let Some(key) = outputs.shape.filter(|_| self.possible) else { return };
-        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trials = lock(&self.trials);
         if trials.len() >= SHAPES && !trials.contains_key(&key) {
             return;
         }
@@ -105,7 +106,7 @@ impl Joins {
 
     /// These inputs cannot be joined, although the signature looks like it.
     pub(super) fn never(&self, inputs: &[Tensor]) {
-        let mut trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trials = lock(&self.trials);
         trials.entry(shape(inputs)).or_default().never = true;
     }
 }

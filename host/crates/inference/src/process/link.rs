@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aimass_core::{Code, Fault, Result, Tensor};
@@ -20,6 +20,7 @@ use super::region::Region;
 use super::slots::{Slot, Slots};
 use super::socket::{self, PACKET};
 use super::wire::{self, INLINE, Outgoing, Packet, Reply, ReplyBody, Request, RequestBody};
+use crate::pool::lock;
 
 /// One child that runs, or ran.
 pub(super) struct Link {
@@ -186,7 +187,7 @@ impl Link {
     pub(super) fn kill(&self) {
         self.close();
         // It may have ended by itself; either way its end is collected here, so that no zombie stays.
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut child = lock(&self.child);
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -257,7 +258,7 @@ impl Link {
     }
 
     fn gone(&self) -> bool {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut child = lock(&self.child);
         !matches!(child.try_wait(), Ok(None))
     }
 
@@ -308,8 +309,4 @@ impl Link {
 pub(super) fn died() -> Fault {
     let fault = Fault::new(Code::Unavailable, "the inference engine ended while it had this request; try again");
     fault.retry_after(Duration::from_secs(1))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::region::Region;
 use super::wire::SlotRef;
+use crate::pool::lock;
 
 /// Slots that are larger are given back to the system after use.
 const KEEP: usize = 32 << 20;
@@ -75,8 +76,4 @@ impl Drop for Slot {
             lock(&self.home.forgotten).push(self.number);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
