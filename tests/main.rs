@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod demo;
 mod engines;
+mod faults;
 mod functions;
 mod gpu;
 mod hostile;
