@@ -21,5 +21,6 @@ mod protocol;
 mod stopping;
 mod support;
 mod tidy;
+mod tokens;
 mod tour;
 mod uploads;
