@@ -9,6 +9,7 @@
 
 mod blame;
 mod child;
+mod company;
 mod dispatch;
 mod engine;
 mod join;
@@ -22,6 +23,7 @@ mod socket;
 mod tests;
 mod watch;
 mod wire;
+mod worth;
 
 pub use blame::ModelKey;
 pub use child::serve;
