@@ -67,6 +67,7 @@ impl Table {
         t.add(get, "/api/v1/tenants", Operator, api::tenants::list);
         t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
         t.add(get, "/api/v1/tenants/{tenant}", Operator, api::tenants::show);
+        t.add(&Method::PATCH, "/api/v1/tenants/{tenant}/limits", Operator, api::tenants::limit);
         t.add(get, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::list_for);
         t.add(post, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::mint_for);
         t.add(delete, "/api/v1/tenants/{tenant}/tokens/{jti}", Operator, api::tokens::revoke_for);

@@ -10,6 +10,7 @@ use super::blame::{Blame, ModelKey};
 use super::company::Company;
 use super::join::{self, Joins};
 use super::link::{Link, Outputs};
+use super::weights::Weight;
 use super::worth::{self, Parts};
 use crate::engines::EngineConfig;
 use crate::pool::{lock, past_deadline};
@@ -33,6 +34,14 @@ pub(super) struct Dispatcher {
     run_limit: Duration,
 }
 
+/// Whose a model is, and what it is known by.
+#[derive(Clone)]
+pub(super) struct Owner {
+    pub(super) tenant: Arc<str>,
+    pub(super) weight: Weight,
+    pub(super) key: ModelKey,
+}
+
 /// A model as the queue knows it.
 pub(super) struct Queued {
     pub(super) tenant: Arc<str>,
@@ -41,6 +50,7 @@ pub(super) struct Queued {
     /// Its number in the process.
     pub(super) number: u64,
     id: ModelId,
+    weight: Weight,
     joins: Joins,
 }
 
@@ -86,7 +96,7 @@ impl Dispatcher {
     /// Registers a model that `link` holds. `alone`: it has one instance, as on a GPU.
     pub(super) fn add(
         &self,
-        (tenant, key): (Arc<str>, ModelKey),
+        Owner { tenant, weight, key }: Owner,
         (link, number): (Arc<Link>, u64),
         joins: Joins,
         alone: bool,
@@ -95,7 +105,7 @@ impl Dispatcher {
         let max_batch = if joins.possible() { worth::MOST } else { 1 };
         let policy = ModelPolicy { max_batch, max_concurrency, ..ModelPolicy::default() };
         let id = self.lock().add_model(policy);
-        Arc::new(Queued { tenant, key, link, number, id, joins })
+        Arc::new(Queued { tenant, key, link, number, id, weight, joins })
     }
 
     /// Forgets a model. Who still waits for it is told that its engine is gone.
@@ -126,7 +136,7 @@ impl Dispatcher {
         lock(&self.company).asks(&model.tenant, now);
         let request = Request {
             tenant: model.tenant.clone(),
-            weight: 1,
+            weight: model.weight.get(),
             model: model.id,
             rows: 1,
             batch_key: key.map(BatchKey),

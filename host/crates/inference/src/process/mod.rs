@@ -22,6 +22,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod weights;
 mod wire;
 mod worth;
 
