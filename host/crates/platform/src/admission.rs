@@ -135,9 +135,11 @@ impl<T: Clone + Eq + Hash> Admission<T> {
         }
         if let Some(rate) = limits.per_second {
             let token = Duration::from_secs(1) / rate.get();
-            let full_at = state.full_at.max(now) + token;
-            let full_in = full_at - now;
             let bucket = token * limits.burst.max(1);
+            // Limits that were narrower a moment ago leave an empty bucket at most.
+            state.full_at = state.full_at.clamp(now, now + bucket);
+            let full_at = state.full_at + token;
+            let full_in = full_at - now;
             if full_in > bucket {
                 return Err(Denied::Rate(full_in - bucket));
             }
@@ -212,6 +214,15 @@ mod tests {
         let later = start + 3_600_000 * MS;
         let passed = (0..10).filter(|_| admission.enter(later, &'a', &limits).is_ok()).count();
         assert_eq!(passed, 3);
+    }
+
+    #[test]
+    fn other_limits_hold_at_once() {
+        let (mut admission, start) = (Admission::new(), Instant::now());
+        assert_eq!(admission.enter(start, &'a', &limits(1, 1, 0)), Ok(()));
+        assert_eq!(admission.enter(start, &'a', &limits(1, 1, 0)), Err(Denied::Rate(1_000 * MS)));
+        assert_eq!(admission.enter(start, &'a', &limits(100, 2, 0)), Err(Denied::Rate(10 * MS)));
+        assert_eq!(admission.enter(start + 10 * MS, &'a', &limits(100, 2, 0)), Ok(()));
     }
 
     #[test]
