@@ -190,3 +190,16 @@ pub(crate) fn place(
         None => Ok(Placed { model: Box::new(model), placement }),
     }
 }
+
+/// Reads, checks and lowers a file, every open dimension being 2.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let max_tensor = 1 << 20;
+    let Ok(onnx) = Onnx::read(bytes, max_tensor) else { return };
+    let known = |dimension: &i64| u64::try_from(*dimension).unwrap_or(2);
+    let shapes: Vec<Vec<u64>> =
+        onnx.signature.inputs.iter().map(|port| port.shape.iter().map(known).collect()).collect();
+    if let Ok(prepared) = lower::lower(&onnx, &shapes, max_tensor) {
+        let _ = whitelist::check(&prepared);
+    }
+}

@@ -65,10 +65,10 @@ impl Record {
     pub(crate) fn open(bytes: &[u8], seq: u64, previous: &[u8; 32]) -> Result<Self, &'static str> {
         let (found, rest) = bytes.split_first_chunk::<32>().ok_or("it is too short")?;
         let (hash, body) = rest.split_first_chunk::<32>().ok_or("it is too short")?;
-        if found != previous {
+        if !cfg!(fuzzing) && found != previous {
             return Err("it does not follow the record before");
         }
-        if *hash != chain(previous, body) {
+        if !cfg!(fuzzing) && *hash != chain(previous, body) {
             return Err("its hash is wrong");
         }
         let body: Body<Actor, Event> =
