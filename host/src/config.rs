@@ -36,8 +36,8 @@ pub(crate) struct Raw {
     /// Memory of loaded models together, MiB [default: 1024]
     #[arg(long, env = "AIMASS_MODEL_MEMORY_MIB", value_name = "MIB")]
     model_memory_mib: Option<u64>,
-    /// Memory of the process that runs models on the CPU, MiB; it is replaced when it takes more [default: twice the
-    /// loaded models' memory, and 1024]
+    /// Memory of a process that runs models, on the CPU or for a GPU, MiB; it is replaced when it takes more. What a
+    /// graphics card holds by itself does not count [default: twice the loaded models' memory, and 1024]
     #[arg(long, env = "AIMASS_ENGINE_MEMORY_MIB", value_name = "MIB")]
     engine_memory_mib: Option<u64>,
     /// Requests a second of one tenant, on average; a tenth of a second's worth may come at once [default: no limit]

@@ -120,7 +120,7 @@ pub(crate) fn unlowered(model: &[u8], mut cpu: Box<dyn Loaded>) -> (Result<(), R
         Err(refused) => return (Err(refused.clone()), Err(refused.0)),
     };
     let listed = whitelist::check(&prepared);
-    let first = shaped::First { signature: prepared.signature.clone(), feeds: prepared.feeds.clone() };
+    let first = shaped::First::of(&prepared);
     let error = session::open(prepared, &options)
         .map_err(|refused| refused.0)
         .and_then(|mut gpu| canary::error(&mut gpu, cpu.as_mut(), &first).map_err(|error| error.to_string()));
