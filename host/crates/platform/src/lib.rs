@@ -5,6 +5,7 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod audit;
 mod calls;
 mod directory;
 mod guests;
@@ -31,8 +32,10 @@ use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes};
+pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint};
 pub use aimass_sandbox::Body;
+pub use aimass_store::{BadRecord, ChainReport};
+pub use audit::{AuditDocument, AuditQuery};
 pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
 pub use models::ModelDocument;
@@ -100,6 +103,7 @@ pub struct Platform {
     gate: Gate,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
+    audits: audit::Audits,
 }
 
 impl Platform {
@@ -121,6 +125,7 @@ impl Platform {
             limits,
             gate: Gate::new(tenant_limits),
             uploading: Arc::default(),
+            audits: audit::Audits::default(),
         });
         guests.connect(&platform);
         Ok(platform)
