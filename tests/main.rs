@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod api;
+mod audit;
 mod authorisation;
+mod backup;
 mod clients;
 mod crash;
 mod demo;
