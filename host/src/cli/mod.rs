@@ -11,6 +11,7 @@ mod objects;
 mod output;
 mod serve;
 mod tenants;
+mod trust;
 
 use std::process::ExitCode;
 
