@@ -16,6 +16,7 @@ mod faults;
 mod functions;
 mod gpu;
 mod hostile;
+mod http2;
 mod metrics;
 mod network;
 mod onnxruntime;
@@ -25,6 +26,10 @@ mod stopping;
 mod support;
 mod tensors;
 mod tidy;
+<<<<<<< HEAD
 mod tokens;
+=======
+mod tls;
+>>>>>>> network
 mod tour;
 mod uploads;
