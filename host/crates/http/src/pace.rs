@@ -13,6 +13,11 @@ use tokio::time::{Instant, Sleep};
 /// connection open.
 const BYTES_A_SECOND: usize = 1_024;
 
+/// The waiting that so many bytes earn.
+pub(crate) fn earned(bytes: usize) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / BYTES_A_SECOND as f64)
+}
+
 /// Time that a client may still keep the node waiting. Waiting takes from it, every byte adds to it, and it never
 /// holds more than it began with: so a client is cut off when it falls below the rate for that long.
 pub(crate) struct Pace {
@@ -32,8 +37,7 @@ impl Pace {
         if let Some((since, _)) = self.waiting.take() {
             self.left = self.left.saturating_sub(since.elapsed());
         }
-        let earned = Duration::from_secs_f64(bytes as f64 / BYTES_A_SECOND as f64);
-        self.left = self.left.saturating_add(earned).min(self.most);
+        self.left = self.left.saturating_add(earned(bytes)).min(self.most);
     }
 
     /// The node waits for the client. Ready when it has waited long enough.
