@@ -4,11 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod api;
+mod audit;
 mod authorisation;
+mod backup;
 mod clients;
 mod crash;
 mod demo;
 mod engines;
+mod fairness;
+mod faults;
 mod functions;
 mod gpu;
 mod hostile;
@@ -20,7 +24,12 @@ mod plugins;
 mod protocol;
 mod stopping;
 mod support;
+mod tensors;
 mod tidy;
+<<<<<<< HEAD
+mod tokens;
+=======
 mod tls;
+>>>>>>> network
 mod tour;
 mod uploads;

@@ -38,6 +38,7 @@ pub const ALL_SCOPES: &[&str] = &[
     "models:invoke",
     "tokens:read",
     "tokens:write",
+    "audit:read",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.
