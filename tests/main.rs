@@ -26,10 +26,7 @@ mod stopping;
 mod support;
 mod tensors;
 mod tidy;
-<<<<<<< HEAD
-mod tokens;
-=======
 mod tls;
->>>>>>> network
+mod tokens;
 mod tour;
 mod uploads;
