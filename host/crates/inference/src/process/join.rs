@@ -61,14 +61,7 @@ impl Joins {
         let Some(key) = outputs.shape.filter(|_| self.possible) else { return };
         let mut shapes = lock(&self.shapes);
         if shapes.len() < SHAPES || shapes.contains_key(&key) {
-            shapes.entry(key).or_default().worth.ran(size, outputs.compute);
-        }
-    }
-
-    /// Learns from a request that ran alone, and `size` others that ran joined right after it.
-    pub(super) fn examined(&self, key: u64, size: usize, took: (Duration, Duration), now: Instant) {
-        if let Some(known) = lock(&self.shapes).get_mut(&key) {
-            known.worth.examined(size, took, now);
+            shapes.entry(key).or_default().worth.ran(size, outputs.compute, Instant::now());
         }
     }
 
@@ -169,7 +162,9 @@ mod tests {
             shape: Some(key),
         };
         joins.ran(&outputs, 1);
-        assert_eq!(joins.turn(key, 32, now, hold), 5, "it is examined");
+        assert_eq!(joins.turn(key, 32, now, hold), 1, "it is examined from now on");
+        (0..4).for_each(|_| joins.ran(&outputs, 1));
+        assert_eq!(joins.turn(key, 32, now, hold), 4);
         joins.never(&row(1.0));
         assert_eq!(joins.turn(key, 32, now + Duration::from_secs(60), hold), 1);
     }
