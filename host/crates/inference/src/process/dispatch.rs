@@ -150,7 +150,7 @@ impl Dispatcher {
             Ok(Ok(Given::Turn(permit, inputs))) => {
                 let waited = now.elapsed();
                 let mut outputs = self.infer(model, inputs, deadline, Some(permit)).await?;
-                model.joins.ran(&outputs, 1);
+                model.joins.ran(key, 1, outputs.compute);
                 outputs.queue = waited;
                 Ok(outputs)
             }
@@ -210,7 +210,7 @@ impl Dispatcher {
     /// Runs requests as one, and takes those out that were answered: all or none.
     async fn run_joined(&self, jobs: &mut Vec<Job>, started: Instant) {
         let Some(first) = jobs.first() else { return };
-        let (model, deadline, size) = (first.model.clone(), first.deadline, jobs.len());
+        let (model, key, deadline, size) = (first.model.clone(), first.key, first.deadline, jobs.len());
         let inputs: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
         let outcome = match join::joined(&inputs) {
             Ok(inputs) => self.infer(&model, inputs, deadline, None).await,
@@ -218,7 +218,7 @@ impl Dispatcher {
         };
         match outcome.map(|outputs| (join::parted(&outputs.tensors, size), outputs)) {
             Ok((Some(parts), outputs)) => {
-                model.joins.ran(&outputs, size);
+                model.joins.ran(key, size, outputs.compute);
                 for (job, tensors) in jobs.drain(..).zip(parts) {
                     let queue = started.saturating_duration_since(job.queued);
                     let own = Outputs { tensors, queue, batch: size as u32, ..outputs };
