@@ -4,15 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod api;
+mod audit;
 mod authorisation;
+mod backup;
 mod clients;
 mod crash;
 mod demo;
 mod engines;
 mod fairness;
+mod faults;
 mod functions;
 mod gpu;
 mod hostile;
+mod http2;
 mod metrics;
 mod network;
 mod onnxruntime;
@@ -22,5 +26,7 @@ mod stopping;
 mod support;
 mod tensors;
 mod tidy;
+mod tls;
+mod tokens;
 mod tour;
 mod uploads;

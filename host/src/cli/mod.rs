@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+mod audit;
+mod backup;
 mod client;
 mod demo;
 mod doctor;
@@ -11,6 +13,7 @@ mod objects;
 mod output;
 mod serve;
 mod tenants;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -105,6 +108,14 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
+    /// Show who did what, and check that the record of it is whole
+    Audit(audit::Audit),
+    /// Back a data folder up, while its server runs or not
+    Backup(backup::Backup),
+    /// Make a data folder of a backup
+    Restore(backup::Restore),
+    /// Build the index anew from the journal, with the server stopped
+    Rebuild(backup::Rebuild),
     /// List the engines that run models on this machine, or install one
     Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
@@ -137,6 +148,10 @@ pub(crate) fn run() -> ExitCode {
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
+            Command::Audit(c) => c.run(connection, json).await,
+            Command::Backup(c) => c.run(json),
+            Command::Restore(c) => c.run(json),
+            Command::Rebuild(c) => c.run(json),
             Command::Doctor(c) => c.run(json).await,
             // Has no use for this runtime, and has run already.
             Command::Engine(c) => c.run(),

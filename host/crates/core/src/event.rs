@@ -182,4 +182,13 @@ pub enum Event {
         /// Whether anybody may call it.
         public: bool,
     },
+    /// Something sensitive was read: it changes nothing, and is there for the audit. The same holder's reads of the
+    /// same thing are recorded once a minute.
+    Read {
+        /// Whose; none for what is the operator's, or everybody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<Name>,
+        /// What: `tokens`, `audit`, `settings hello`.
+        what: String,
+    },
 }

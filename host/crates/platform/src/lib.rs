@@ -5,6 +5,7 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod audit;
 mod calls;
 mod directory;
 mod guests;
@@ -32,8 +33,10 @@ use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes};
+pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint};
 pub use aimass_sandbox::Body;
+pub use aimass_store::{BadRecord, ChainReport};
+pub use audit::{AuditDocument, AuditQuery};
 pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
 pub use limits::LimitsChange;
@@ -104,6 +107,7 @@ pub struct Platform {
     limits_of_tenants: Arc<TenantsLimits>,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
+    audits: audit::Audits,
 }
 
 impl Platform {
@@ -128,6 +132,7 @@ impl Platform {
             gate: Gate::default(),
             limits_of_tenants,
             uploading: Arc::default(),
+            audits: audit::Audits::default(),
         });
         guests.connect(&platform);
         Ok(platform)

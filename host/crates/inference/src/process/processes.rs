@@ -67,7 +67,8 @@ pub struct ProcessConfig {
     pub engines: EngineConfig,
     /// How they are started.
     pub command: EngineCommand,
-    /// The most memory that the CPU engine's process may take, bytes. It is replaced when it takes more.
+    /// The most memory that the process of an engine may take, bytes: it is replaced when it takes more. What a
+    /// graphics card holds by itself does not count.
     pub memory: u64,
     /// The longest that a model may run: an engine that does not answer for so long is replaced.
     pub run_limit: Duration,
@@ -93,8 +94,8 @@ impl EngineProcesses {
         let blame = Arc::new(Blame::default());
         let cpu = EngineConfig { gpu: GpuPolicy::Off, ..config.engines.clone() };
         let engine = |device, config: &ProcessConfig, engines: EngineConfig, blame| {
-            let (command, memory, run_limit) = (config.command.clone(), Some(config.memory), config.run_limit);
-            Engine::new(Spec { device, command, config: engines, memory, run_limit }, blame)
+            let (command, memory, run_limit) = (config.command.clone(), config.memory, config.run_limit);
+            Engine::new(Spec { device, command, config: engines, memory, bounded: true, run_limit }, blame)
         };
         let inspector = EngineConfig { threads: 1, ..cpu.clone() };
         Self {
@@ -222,8 +223,9 @@ impl EngineProcesses {
                 command: self.config.command.clone(),
                 // The reference that the GPU's answers are compared with is tract's.
                 config: EngineConfig { onnxruntime: None, ..self.config.engines.clone() },
-                // Drivers reserve address space and memory as they like.
-                memory: None,
+                // Of a software device that is all its memory, of a graphics card the host's part alone.
+                memory: self.config.memory,
+                bounded: false,
                 run_limit: self.config.run_limit,
             };
             let engine = Engine::new(spec, self.blame.clone());
