@@ -31,9 +31,6 @@ const LEEWAY: Duration = Duration::from_secs(5);
 /// A model that has not answered so long after the longest deadline of a call never will.
 const RUN_SLACK: Duration = Duration::from_secs(1);
 
-/// A tenant at rest may send this part of a second's requests at once.
-const BURST: u32 = 10;
-
 /// A node that is bound to its port and ready to run.
 pub(crate) struct Node {
     platform: Arc<Platform>,
@@ -69,9 +66,11 @@ impl Node {
         };
         let sandbox = Arc::new(Sandbox::new(sandbox, guests.clone(), store.key_value())?);
         let tenant_limits = TenantLimits {
+            weight: 1,
             per_second: config.tenant_requests_per_second,
-            burst: config.tenant_requests_per_second.map_or(1, |rate| rate.get().div_ceil(BURST)),
+            burst: config.tenant_requests_per_second.map_or(1, TenantLimits::burst_of),
             concurrency: config.tenant_calls,
+            engine_memory: config.tenant_engine_memory,
         };
         let platform = Platform::new(Parts {
             store,

@@ -36,8 +36,8 @@ pub(crate) struct Raw {
     /// Memory of loaded models together, MiB [default: 1024]
     #[arg(long, env = "AIMASS_MODEL_MEMORY_MIB", value_name = "MIB")]
     model_memory_mib: Option<u64>,
-    /// Memory of the process that runs models on the CPU, MiB; it is replaced when it takes more [default: twice the
-    /// loaded models' memory, and 1024]
+    /// Memory of a process that runs models, on the CPU or for a GPU, MiB; it is replaced when it takes more. What a
+    /// graphics card holds by itself does not count [default: twice the loaded models' memory, and 1024]
     #[arg(long, env = "AIMASS_ENGINE_MEMORY_MIB", value_name = "MIB")]
     engine_memory_mib: Option<u64>,
     /// Requests a second of one tenant, on average; a tenth of a second's worth may come at once [default: no limit]
@@ -46,6 +46,10 @@ pub(crate) struct Raw {
     /// Calls of one tenant at once [default: no limit]
     #[arg(long, env = "AIMASS_TENANT_CALLS", value_name = "NUMBER")]
     tenant_calls: Option<NonZeroU32>,
+    /// Memory of one tenant's loaded models together, MiB; its least recently used ones leave first [default: no limit but
+    /// the node's]
+    #[arg(long, env = "AIMASS_TENANT_ENGINE_MEMORY_MIB", value_name = "MIB")]
+    tenant_engine_memory_mib: Option<NonZeroU32>,
     /// Threads that run models on the CPU [default: one per core]
     #[arg(long, env = "AIMASS_INFERENCE_THREADS", value_name = "NUMBER")]
     inference_threads: Option<usize>,
@@ -86,6 +90,7 @@ pub(crate) struct Config {
     pub(crate) engine_memory: u64,
     pub(crate) tenant_requests_per_second: Option<NonZeroU32>,
     pub(crate) tenant_calls: Option<NonZeroU32>,
+    pub(crate) tenant_engine_memory: Option<u64>,
     pub(crate) inference_threads: usize,
     pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
@@ -119,6 +124,8 @@ impl Raw {
                 .saturating_mul(1 << 20),
             tenant_requests_per_second: self.tenant_requests_per_second.or(file.tenant_requests_per_second),
             tenant_calls: self.tenant_calls.or(file.tenant_calls),
+            tenant_engine_memory: (self.tenant_engine_memory_mib.or(file.tenant_engine_memory_mib))
+                .map(|mib| u64::from(mib.get()) << 20),
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),

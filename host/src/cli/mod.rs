@@ -101,7 +101,7 @@ enum Command {
     /// Upload, list, show and delete models
     #[command(subcommand)]
     Models(objects::Models),
-    /// Create and list tenants (the operator)
+    /// Create, list and limit tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
     /// Create, list and revoke tokens

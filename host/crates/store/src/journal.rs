@@ -64,7 +64,7 @@ impl Record {
     /// What is wrong with it.
     pub(crate) fn open(bytes: &[u8], seq: u64, previous: &[u8; 32]) -> Result<Self, &'static str> {
         let (found, _) = bytes.split_first_chunk::<32>().ok_or("it is too short")?;
-        if found != previous {
+        if !cfg!(fuzzing) && found != previous {
             return Err("it does not follow the record before");
         }
         Self::open_any(bytes, seq)
@@ -77,7 +77,7 @@ impl Record {
     pub(crate) fn open_any(bytes: &[u8], seq: u64) -> Result<Self, &'static str> {
         let (previous, rest) = bytes.split_first_chunk::<32>().ok_or("it is too short")?;
         let (hash, body) = rest.split_first_chunk::<32>().ok_or("it is too short")?;
-        if *hash != chain(previous, body) {
+        if !cfg!(fuzzing) && *hash != chain(previous, body) {
             return Err("its hash is wrong");
         }
         let body: Body<Actor, Event> =
