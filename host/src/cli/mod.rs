@@ -13,6 +13,7 @@ mod objects;
 mod output;
 mod serve;
 mod tenants;
+mod trust;
 
 use std::process::ExitCode;
 

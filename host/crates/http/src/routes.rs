@@ -127,7 +127,7 @@ impl Table {
         t.add(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
         t.add(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
         t.add(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
-        t.add(post, "/inference.GRPCInferenceService/ModelStreamInfer", Token, grpc::stream_infer);
+        t.add(post, grpc::STREAM_INFER, Token, grpc::stream_infer);
         t.add(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
         t.add(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
         t.add(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
