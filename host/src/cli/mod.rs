@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod client;
+mod compile;
 mod demo;
 mod doctor;
 mod engine;
@@ -112,15 +113,20 @@ enum Command {
     /// Hold models for the server that started this process
     #[command(hide = true)]
     Engine(engine::Engine),
+    /// Compile one component for the server that started this process
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit status.
 pub(crate) fn run() -> ExitCode {
     let Cli { json, connection, command } = Cli::parse();
-    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_)));
-    if let Command::Engine(engine) = command {
-        return ended(engine.run());
-    }
+    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_)));
+    let command = match command {
+        Command::Engine(engine) => return ended(engine.run()),
+        Command::Compile(compile) => return compile.run(),
+        command => command,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&Failure::new(format!("no runtime: {e}"))),
@@ -138,8 +144,9 @@ pub(crate) fn run() -> ExitCode {
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,
-            // Has no use for this runtime, and has run already.
+            // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),
+            Command::Compile(_) => Ok(()),
             Command::Engines(c) => c.run(json).await,
         }
     });
