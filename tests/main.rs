@@ -6,6 +6,7 @@
 mod api;
 mod authorisation;
 mod clients;
+mod compiling;
 mod crash;
 mod demo;
 mod engines;
@@ -17,6 +18,7 @@ mod network;
 mod onnxruntime;
 mod plugins;
 mod protocol;
+mod signing;
 mod stopping;
 mod support;
 mod tidy;

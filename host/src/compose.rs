@@ -85,7 +85,9 @@ impl Node {
             limits,
             tenant_limits,
             model_memory: config.model_memory,
+            upload_wait: config.upload_wait,
         })?;
+        platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {

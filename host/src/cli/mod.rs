@@ -11,7 +11,9 @@ mod invoke;
 mod objects;
 mod output;
 mod serve;
+mod signers;
 mod tenants;
+mod uploads;
 
 use std::process::ExitCode;
 
@@ -100,6 +102,11 @@ enum Command {
     /// Upload, list, show and delete models
     #[command(subcommand)]
     Models(objects::Models),
+    /// Say whose signatures on plugins count
+    #[command(subcommand)]
+    Signers(signers::Signers),
+    /// Sign a component, without sending anything
+    Sign(signers::Sign),
     /// Create and list tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
@@ -141,6 +148,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
+            Command::Signers(c) => c.run(connection, json).await,
+            Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,

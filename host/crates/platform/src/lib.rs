@@ -5,6 +5,7 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod background;
 mod calls;
 mod directory;
 mod guests;
@@ -12,6 +13,7 @@ mod models;
 mod objects;
 mod plugins;
 mod repository;
+mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
@@ -31,17 +33,19 @@ use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes};
+pub use aimass_auth::{Caller, Scope, Scopes, SignerKey};
 pub use aimass_sandbox::Body;
+pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
-pub use uploads::{Upload, UploadRequest, Uploaded};
+pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 
 use admission::Gate;
 use directory::Directory;
@@ -86,6 +90,8 @@ pub struct Parts {
     pub tenant_limits: TenantLimits,
     /// Bytes that loaded models may take together; the least recently used leave first.
     pub model_memory: u64,
+    /// How long an upload of a plugin waits for its component to be compiled, unless it says otherwise.
+    pub upload_wait: Duration,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -100,6 +106,7 @@ pub struct Platform {
     gate: Gate,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
+    upload_wait: Duration,
 }
 
 impl Platform {
@@ -108,7 +115,7 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let records = Arc::<Records>::default();
         let platform = Arc::new(Self {
@@ -121,6 +128,7 @@ impl Platform {
             limits,
             gate: Gate::new(tenant_limits),
             uploading: Arc::default(),
+            upload_wait,
         });
         guests.connect(&platform);
         Ok(platform)
