@@ -4,15 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod api;
+mod audit;
 mod authorisation;
+mod backup;
 mod clients;
 mod compiling;
 mod crash;
 mod demo;
 mod engines;
+mod fairness;
+mod faults;
 mod functions;
 mod gpu;
 mod hostile;
+mod http2;
 mod metrics;
 mod network;
 mod onnxruntime;
@@ -21,6 +26,9 @@ mod protocol;
 mod signing;
 mod stopping;
 mod support;
+mod tensors;
 mod tidy;
+mod tls;
+mod tokens;
 mod tour;
 mod uploads;

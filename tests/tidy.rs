@@ -40,15 +40,15 @@ fn manifest(folder: &Path) -> toml::Table {
     fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap()
 }
 
-/// Every Rust source below a folder.
-fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+/// Every Rust source below a folder, but what was built.
+pub fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = vec![];
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).unwrap().map(Result::unwrap) {
             let path = entry.path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend((!path.ends_with("target")).then_some(path));
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 found.push((path, text));

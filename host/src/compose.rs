@@ -9,15 +9,17 @@ use std::time::Duration;
 use aimass_auth::{Auth, AuthConfig};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Code, Fault, Result};
-use aimass_http::{App, ListenerConfig};
+use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
 use aimass_platform::{Folders, Guests, Parts, Platform, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Gpu};
+use crate::descriptors;
 
 /// The operator's first token, inside the data folder, readable by its owner alone.
 pub(crate) const OPERATOR_TOKEN: &str = "operator.token";
@@ -31,8 +33,9 @@ const LEEWAY: Duration = Duration::from_secs(5);
 /// A model that has not answered so long after the longest deadline of a call never will.
 const RUN_SLACK: Duration = Duration::from_secs(1);
 
-/// A tenant at rest may send this part of a second's requests at once.
-const BURST: u32 = 10;
+/// How often the certificate's files are looked at. Two `stat`s cost nothing, and nobody renews a certificate in the
+/// last second.
+const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
 
 /// A node that is bound to its port and ready to run.
 pub(crate) struct Node {
@@ -49,6 +52,8 @@ pub(crate) struct Node {
 impl Node {
     /// Opens the store, makes keys that are missing, builds the engines and the sandbox, and binds the port last.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
+        // Before anything is made: a wrong path costs nothing yet.
+        let tls = config.tls.as_ref().map(|files| Tls::open(&files.certificate, &files.key)).transpose()?;
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
@@ -72,9 +77,11 @@ impl Node {
         };
         let sandbox = Arc::new(Sandbox::new(sandbox, guests.clone(), store.key_value())?);
         let tenant_limits = TenantLimits {
+            weight: 1,
             per_second: config.tenant_requests_per_second,
-            burst: config.tenant_requests_per_second.map_or(1, |rate| rate.get().div_ceil(BURST)),
+            burst: config.tenant_requests_per_second.map_or(1, TenantLimits::burst_of),
             concurrency: config.tenant_calls,
+            engine_memory: config.tenant_engine_memory,
         };
         let platform = Platform::new(Parts {
             store,
@@ -95,15 +102,35 @@ impl Node {
             Fault::new(Code::Conflict, detail)
         })?;
         let address = listener.local_addr().map_err(Fault::internal)?;
-        let listening = ListenerConfig { grace: config.grace, ..ListenerConfig::default() };
+        if tls.is_none() && !address.ip().is_loopback() {
+            // No refusal: behind a proxy that ends TLS, or in a container, this is how model servers are run.
+            tracing::warn!(%address, "tokens and data cross the network unencrypted: use --tls-certificate and --tls-key");
+        }
+        let listening = ListenerConfig {
+            tls,
+            connections: config.connections.unwrap_or_else(descriptors::connections),
+            connections_per_address: config.connections_per_address,
+            new_connections_per_address: config.new_connections_per_address,
+            client_wait: config.client_wait,
+            grace: config.grace,
+            ..ListenerConfig::default()
+        };
         Ok(Self { app: App::new(platform.clone()), platform, listener, listening, address, operator_token })
+    }
+
+    /// The URL that it serves at.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.listening.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Serves until `stop` resolves and what was under way has ended. Returns whether it all ended in time.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Result<bool> {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
+        let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
         watch.abort();
+        renew.iter().for_each(tokio::task::JoinHandle::abort);
         self.platform.close().await;
         served.map_err(Fault::internal)
     }
@@ -138,6 +165,32 @@ async fn watch_clock(platform: Arc<Platform>) {
             tracing::error!(%fault, "guests cannot be interrupted: the process ends");
             std::process::exit(1);
         }
+    }
+}
+
+/// Takes a new certificate when its files change, or at once on SIGHUP, as administrators are used to.
+async fn renew_certificate(tls: Arc<Tls>) {
+    let mut told = match signal(SignalKind::hangup()) {
+        Ok(told) => Some(told),
+        Err(e) => {
+            tracing::warn!(error = %e, "SIGHUP is not heard; the certificate's files are still watched");
+            None
+        }
+    };
+    loop {
+        let hangup = async {
+            match &mut told {
+                Some(told) => told.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let now = tokio::select! {
+            _ = hangup => true,
+            () = tokio::time::sleep(CERTIFICATE_POLL) => false,
+        };
+        let tls = tls.clone();
+        // Files may stand on a network's disk, and reading them may take its time.
+        let _ = tokio::task::spawn_blocking(move || tls.refresh(now)).await;
     }
 }
 

@@ -49,8 +49,8 @@ pub(crate) struct Raw {
     /// Memory of loaded models together, MiB [default: 1024]
     #[arg(long, env = "AIMASS_MODEL_MEMORY_MIB", value_name = "MIB")]
     model_memory_mib: Option<u64>,
-    /// Memory of the process that runs models on the CPU, MiB; it is replaced when it takes more [default: twice the
-    /// loaded models' memory, and 1024]
+    /// Memory of a process that runs models, on the CPU or for a GPU, MiB; it is replaced when it takes more. What a
+    /// graphics card holds by itself does not count [default: twice the loaded models' memory, and 1024]
     #[arg(long, env = "AIMASS_ENGINE_MEMORY_MIB", value_name = "MIB")]
     engine_memory_mib: Option<u64>,
     /// Requests a second of one tenant, on average; a tenth of a second's worth may come at once [default: no limit]
@@ -59,6 +59,10 @@ pub(crate) struct Raw {
     /// Calls of one tenant at once [default: no limit]
     #[arg(long, env = "AIMASS_TENANT_CALLS", value_name = "NUMBER")]
     tenant_calls: Option<NonZeroU32>,
+    /// Memory of one tenant's loaded models together, MiB; its least recently used ones leave first [default: no limit but
+    /// the node's]
+    #[arg(long, env = "AIMASS_TENANT_ENGINE_MEMORY_MIB", value_name = "MIB")]
+    tenant_engine_memory_mib: Option<NonZeroU32>,
     /// Threads that run models on the CPU [default: one per core]
     #[arg(long, env = "AIMASS_INFERENCE_THREADS", value_name = "NUMBER")]
     inference_threads: Option<usize>,
@@ -69,6 +73,26 @@ pub(crate) struct Raw {
     /// Whether models may use a GPU [default: auto]
     #[arg(long, env = "AIMASS_GPU", value_name = "POLICY")]
     gpu: Option<Gpu>,
+    /// Certificate chain for https, PEM, the node's own first; read again when it changes, and on SIGHUP [default: http]
+    #[arg(long, env = "AIMASS_TLS_CERTIFICATE", value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, env = "AIMASS_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Connections at once; further ones wait [default: half of the file descriptors, 8192 at most]
+    #[arg(long, env = "AIMASS_CONNECTIONS", value_name = "NUMBER")]
+    connections: Option<usize>,
+    /// Connections at once of one address (of IPv6, a /64); 0 is no limit. Behind a proxy all clients are one address
+    /// [default: 512]
+    #[arg(long, env = "AIMASS_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    connections_per_address: Option<u32>,
+    /// New connections a second of one address; 0 is no limit [default: 1000]
+    #[arg(long, env = "AIMASS_NEW_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    new_connections_per_address: Option<u32>,
+    /// How long a client may keep a request or an answer waiting beyond what its bytes earn (1 KiB a second), seconds
+    /// [default: 20]
+    #[arg(long, env = "AIMASS_CLIENT_WAIT_SECONDS", value_name = "SECONDS")]
+    client_wait_seconds: Option<u64>,
     /// How long calls under way may take to end when the node stops, seconds [default: 30]
     #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
     grace_seconds: Option<u64>,
@@ -103,10 +127,35 @@ pub(crate) struct Config {
     pub(crate) engine_memory: u64,
     pub(crate) tenant_requests_per_second: Option<NonZeroU32>,
     pub(crate) tenant_calls: Option<NonZeroU32>,
+    pub(crate) tenant_engine_memory: Option<u64>,
     pub(crate) inference_threads: usize,
     pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
+    pub(crate) tls: Option<TlsFiles>,
+    /// None is what the descriptors allow.
+    pub(crate) connections: Option<usize>,
+    pub(crate) connections_per_address: Option<NonZeroU32>,
+    pub(crate) new_connections_per_address: Option<NonZeroU32>,
+    pub(crate) client_wait: Duration,
     pub(crate) grace: Duration,
+}
+
+/// Where the node's certificate and its key are.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl TlsFiles {
+    /// Both or neither.
+    fn both(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, String> {
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some(Self { certificate, key })),
+            (None, None) => Ok(None),
+            _ => Err("`tls-certificate` and `tls-key` go together".to_owned()),
+        }
+    }
 }
 
 impl Raw {
@@ -141,9 +190,20 @@ impl Raw {
                 .saturating_mul(1 << 20),
             tenant_requests_per_second: self.tenant_requests_per_second.or(file.tenant_requests_per_second),
             tenant_calls: self.tenant_calls.or(file.tenant_calls),
+            tenant_engine_memory: (self.tenant_engine_memory_mib.or(file.tenant_engine_memory_mib))
+                .map(|mib| u64::from(mib.get()) << 20),
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
+            tls: TlsFiles::both(self.tls_certificate.or(file.tls_certificate), self.tls_key.or(file.tls_key))?,
+            connections: self.connections.or(file.connections),
+            connections_per_address: NonZeroU32::new(
+                self.connections_per_address.or(file.connections_per_address).unwrap_or(512),
+            ),
+            new_connections_per_address: NonZeroU32::new(
+                self.new_connections_per_address.or(file.new_connections_per_address).unwrap_or(1_000),
+            ),
+            client_wait: Duration::from_secs(self.client_wait_seconds.or(file.client_wait_seconds).unwrap_or(20)),
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -160,6 +220,8 @@ impl Raw {
         within("model-memory-mib", config.model_memory >> 20, 1, 1 << 20)?;
         within("engine-memory-mib", config.engine_memory >> 20, 64, 1 << 22)?;
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
+        within("connections", config.connections.unwrap_or(1) as u64, 1, 1 << 20)?;
+        within("client-wait-seconds", config.client_wait.as_secs(), 1, 3_600)?;
         within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
         if config.issuer.is_empty() || config.issuer.len() > 256 {
             return Err("`issuer` is 1 to 256 bytes".to_owned());
@@ -209,6 +271,12 @@ mod tests {
     fn a_value_out_of_range_is_named() {
         let raw = Raw { data: Some("x".into()), call_seconds: Some(0), ..Raw::default() };
         assert!(raw.checked(None).unwrap_err().contains("call-seconds"));
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let raw = Raw { data: Some("x".into()), tls_key: Some("k".into()), ..Raw::default() };
+        assert!(raw.checked(None).unwrap_err().contains("tls-certificate"));
     }
 
     #[test]

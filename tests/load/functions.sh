@@ -6,6 +6,7 @@
 #
 #   tests/load/functions.sh                     builds everything, 5 s a measurement
 #   SECONDS_EACH=15 CONNECTIONS="1 64" tests/load/functions.sh
+#   AIMASS=target/release/aimass tests/load/functions.sh      a binary that is there already
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,8 +17,11 @@ wasmtime="${WASMTIME:-$(command -v wasmtime || true)}"
 work="$(mktemp -d)"
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 
-cargo build --release --quiet
-aimass="${CARGO_TARGET_DIR:-target}/release/aimass"
+aimass="${AIMASS:-}"
+if [ -z "$aimass" ]; then
+    cargo build --profile dist --quiet
+    aimass="${CARGO_TARGET_DIR:-target}/dist/aimass"
+fi
 component="$("$aimass" build --json plugins/hello-http | python3 -c 'import json,sys; print(json.load(sys.stdin)["component"])')"
 
 # Waits until a port answers.

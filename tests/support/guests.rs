@@ -29,6 +29,7 @@ guests! {
     probe = "tests/guests/probe";
     echo = "tests/guests/echo";
     text = "tests/guests/text";
+    tensors = "tests/guests/tensors";
     hello = "plugins/hello-http";
     counter = "plugins/counter";
     file_type = "plugins/file-type";

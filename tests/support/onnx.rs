@@ -45,7 +45,11 @@ fn value_info(name: &str, shape: &[u64]) -> Message {
 }
 
 fn typed_info(name: &str, data_type: u64, shape: &[u64]) -> Message {
-    let dimensions = shape.iter().fold(Message::default(), |m, &d| m.message(1, Message::default().int(1, d)));
+    let dimension = |d| match d {
+        OPEN => Message::default().text(2, "n"),
+        d => Message::default().int(1, d),
+    };
+    let dimensions = shape.iter().fold(Message::default(), |m, &d| m.message(1, dimension(d)));
     let tensor = Message::default().int(1, data_type).message(2, dimensions);
     Message::default().text(1, name).message(2, Message::default().message(1, tensor))
 }
@@ -191,12 +195,58 @@ pub fn eater(mib: u64) -> Vec<u8> {
 
 /// x [1,1] → y [1,1] through sixty-four products of matrices, 2,500 wide: the better part of a minute.
 pub fn slow() -> Vec<u8> {
-    let mut nodes = vec![node("Expand", &["x", "shape"], "t0", vec![])];
-    for step in 0..64 {
+    products(64, 2500, [1, 1])
+}
+
+/// x → y [1,1] through so many products of matrices, so wide, of the largest number in `x`.
+pub fn products<const RANK: usize>(count: u64, width: u64, x: [u64; RANK]) -> Vec<u8> {
+    let mut nodes = vec![
+        node("ReduceMax", &["x"], "largest", vec![]),
+        node("Reshape", &["largest", "one"], "scalar", vec![]),
+        node("Expand", &["scalar", "shape"], "t0", vec![]),
+    ];
+    for step in 0..count {
         nodes.push(node("MatMul", &[&format!("t{step}"), "t0"], &format!("t{}", step + 1), vec![]));
     }
-    nodes.push(node("ReduceMax", &["t64"], "y", vec![]));
-    graph(nodes, vec![shape("shape", &[2500, 2500])], value_info("x", &[1, 1]), value_info("y", &[1, 1]))
+    nodes.push(node("ReduceMax", &[&format!("t{count}")], "y", vec![]));
+    let shapes = vec![shape("one", &[1, 1]), shape("shape", &[width, width])];
+    graph(nodes, shapes, value_info("x", &x), value_info("y", &[1, 1]))
+}
+
+/// An open first dimension.
+const OPEN: u64 = u64::MAX;
+
+/// Four 3×3 convolutions over n×8×28×28 inputs: joined they take as long as one after another.
+pub fn convolution_net() -> Vec<u8> {
+    let attributes = || vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1, 1, 1, 1]), ints("strides", &[1, 1])];
+    let (mut nodes, mut initializers, mut from) = (vec![], vec![], "x".to_owned());
+    for layer in 0..4u64 {
+        let (weight, hidden) = (format!("w{layer}"), format!("h{layer}"));
+        let to = if layer == 3 { "y".to_owned() } else { format!("a{layer}") };
+        initializers.push(weights(&weight, &[40, if layer == 0 { 8 } else { 40 }, 3, 3], layer + 1));
+        nodes.push(node("Conv", &[&from, &weight], &hidden, attributes()));
+        nodes.push(node("Relu", &[&hidden], &to, vec![]));
+        from = to;
+    }
+    graph(nodes, initializers, value_info("x", &[OPEN, 8, 28, 28]), value_info("y", &[OPEN, 40, 28, 28]))
+}
+
+/// n×1 inputs, spread to n×2000, through two products with 16 MB of weights each, and summed to n×1. A row waits for the
+/// weights to come from memory, and eight rows wait no longer.
+pub fn wide_net() -> Vec<u8> {
+    let nodes = vec![
+        node("MatMul", &["x", "spread"], "h0", vec![]),
+        node("MatMul", &["h0", "w1"], "h1", vec![]),
+        node("MatMul", &["h1", "w2"], "h2", vec![]),
+        node("MatMul", &["h2", "gather"], "y", vec![]),
+    ];
+    let initializers = vec![
+        weights("spread", &[1, 2000], 1),
+        weights("w1", &[2000, 2000], 2),
+        weights("w2", &[2000, 2000], 3),
+        weights("gather", &[2000, 1], 4),
+    ];
+    graph(nodes, initializers, value_info("x", &[OPEN, 1]), value_info("y", &[OPEN, 1]))
 }
 
 /// `y = x w` over a 1×n input, with n² weights of their own.

@@ -20,6 +20,8 @@ static CLIENTS: Environment = Environment { requirements: "requirements.txt", op
 /// What the example plugins are compared with.
 static REFERENCES: Environment =
     Environment { requirements: "references.txt", options: &["--no-deps"], folder: OnceLock::new() };
+/// What tokens are forged with.
+static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
 
 impl Environment {
     /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
@@ -56,6 +58,11 @@ pub fn client(script: &str, arguments: &[&str]) -> String {
 /// The same for a script that needs the packages of `references.txt`.
 pub fn reference(script: &str, arguments: &[&str]) -> String {
     run(REFERENCES.python().arg(path(script)).args(arguments))
+}
+
+/// The same for a script that needs the packages of `attackers.txt`.
+pub fn attacker(script: &str, arguments: &[&str]) -> String {
+    run(ATTACKERS.python().arg(path(script)).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.

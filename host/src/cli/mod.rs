@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+mod audit;
+mod backup;
 mod client;
 mod compile;
 mod demo;
@@ -13,6 +15,7 @@ mod output;
 mod serve;
 mod signers;
 mod tenants;
+mod trust;
 mod uploads;
 
 use std::process::ExitCode;
@@ -107,12 +110,20 @@ enum Command {
     Signers(signers::Signers),
     /// Sign a component, without sending anything
     Sign(signers::Sign),
-    /// Create and list tenants (the operator)
+    /// Create, list and limit tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
+    /// Show who did what, and check that the record of it is whole
+    Audit(audit::Audit),
+    /// Back a data folder up, while its server runs or not
+    Backup(backup::Backup),
+    /// Make a data folder of a backup
+    Restore(backup::Restore),
+    /// Build the index anew from the journal, with the server stopped
+    Rebuild(backup::Rebuild),
     /// List the engines that run models on this machine, or install one
     Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
@@ -152,6 +163,10 @@ pub(crate) fn run() -> ExitCode {
             Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
+            Command::Audit(c) => c.run(connection, json).await,
+            Command::Backup(c) => c.run(json),
+            Command::Restore(c) => c.run(json),
+            Command::Rebuild(c) => c.run(json),
             Command::Doctor(c) => c.run(json).await,
             // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),

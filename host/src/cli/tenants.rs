@@ -1,5 +1,8 @@
 //! `aimass tenants` and `aimass tokens`.
 
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
 use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
@@ -7,11 +10,14 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::{Outcome, output};
 
-/// Create and list tenants (the operator).
+/// Create, list and limit tenants (the operator).
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   aimass tenants create acme
-  aimass tenants list")]
+  aimass tenants list
+  aimass tenants show acme
+  aimass tenants limits acme --weight 4 --requests-per-second 200
+  aimass tenants limits acme --requests-per-second default")]
 pub(super) enum Tenants {
     /// Create a tenant
     Create {
@@ -20,6 +26,43 @@ pub(super) enum Tenants {
     },
     /// List the tenants
     List,
+    /// Show a tenant with its limits
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Change a tenant's limits, at once; `default` makes one the node's again
+    Limits {
+        /// Its name
+        name: String,
+        /// Its part of the engines' time: a tenant with 4 gets four times as much as one with 1 when both ask
+        #[arg(long, value_name = "NUMBER")]
+        weight: Option<Limit>,
+        /// Requests a second, on average; a tenth of a second's worth may come at once
+        #[arg(long, value_name = "NUMBER")]
+        requests_per_second: Option<Limit>,
+        /// Calls at once
+        #[arg(long, value_name = "NUMBER")]
+        calls: Option<Limit>,
+        /// Memory of its loaded models together, MiB
+        #[arg(long, value_name = "MIB")]
+        engine_memory_mib: Option<Limit>,
+    },
+}
+
+/// A limit as it is given: a number, or `default`.
+#[derive(Clone, Copy)]
+pub(super) struct Limit(Option<NonZeroU32>);
+
+impl FromStr for Limit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "default" => Ok(Self(None)),
+            number => number.parse().map(|n| Self(Some(n))).map_err(|_| "a number from 1, or `default`"),
+        }
+    }
 }
 
 impl Tenants {
@@ -33,6 +76,22 @@ impl Tenants {
                     println!("created the tenant {name}; next: aimass tokens create --tenant {name}");
                 }
             }
+            Self::Show { name } => {
+                let tenant = client.json(Method::GET, &format!("/api/v1/tenants/{name}"), None).await?;
+                show(&tenant, json);
+            }
+            Self::Limits { name, weight, requests_per_second, calls, engine_memory_mib } => {
+                let wishes = [
+                    ("weight", weight),
+                    ("requests_per_second", requests_per_second),
+                    ("calls", calls),
+                    ("engine_memory_mib", engine_memory_mib),
+                ];
+                let given = wishes.into_iter().filter_map(|(field, wish)| Some((field.to_owned(), json!(wish?.0))));
+                let change = Value::Object(given.collect());
+                let path = format!("/api/v1/tenants/{name}/limits");
+                show(&client.json(Method::PATCH, &path, Some(&change)).await?, json);
+            }
             Self::List => {
                 list(client, "/api/v1/tenants", json, &["NAME", "CREATED"], |t| {
                     vec![output::cell(&t["name"]), output::time(&t["created_ms"])]
@@ -42,6 +101,29 @@ impl Tenants {
         }
         Ok(())
     }
+}
+
+/// Prints a tenant with the limits that hold, and whose they are.
+fn show(tenant: &Value, json: bool) {
+    if json {
+        return output::json(tenant);
+    }
+    let mut rows = vec![
+        vec!["name".to_owned(), output::cell(&tenant["name"])],
+        vec!["created".to_owned(), output::time(&tenant["created_ms"])],
+    ];
+    for (label, field) in [
+        ("weight", "weight"),
+        ("requests a second", "requests_per_second"),
+        ("calls at once", "calls"),
+        ("engine memory, MiB", "engine_memory_mib"),
+    ] {
+        let limit = &tenant["effective_limits"][field];
+        let number = if limit.is_null() { "no limit".to_owned() } else { output::cell(limit) };
+        let whose = if tenant["limits"][field].is_null() { "the node's" } else { "its own" };
+        rows.push(vec![label.to_owned(), format!("{number} ({whose})")]);
+    }
+    println!("{}", output::table(&["", ""], rows).trim_start_matches('\n'));
 }
 
 /// What a tenant's developer needs: everything but giving rights to others.

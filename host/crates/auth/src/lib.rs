@@ -27,6 +27,7 @@
 
 mod auth;
 mod caller;
+mod checkpoint;
 mod claims;
 mod files;
 mod keys;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
 pub use caller::Caller;
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use signing::{PluginSignature, SignerKey, SigningKey};
 

@@ -47,6 +47,8 @@ scopes! {
     TokensRead = "tokens:read";
     /// Mint and revoke the tenant's tokens.
     TokensWrite = "tokens:write";
+    /// See the tenant's part of the audit log.
+    AuditRead = "audit:read";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }

@@ -1,6 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,23 @@ pub struct UploadWish {
 /// Settings of a plugin, read by the guest through `wasi:config/store`.
 pub type Settings = BTreeMap<String, String>;
 
+/// A tenant's own limits. What is left out is as the node has it for every tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Its part of the engines' time, beside the weights of the others that ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<NonZeroU32>,
+    /// Requests a second, on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Calls at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<NonZeroU32>,
+    /// Memory that its loaded models take together, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_memory_mib: Option<NonZeroU32>,
+}
+
 /// One change of state. Records of released variants stay readable: fields are only added, with defaults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -134,6 +152,13 @@ pub enum Event {
     TenantCreated {
         /// Its name.
         tenant: Name,
+    },
+    /// A tenant's limits were replaced.
+    TenantLimitsSet {
+        /// Whose.
+        tenant: Name,
+        /// All that are its own.
+        limits: Limits,
     },
     /// A token was signed. The token itself is not kept.
     TokenMinted {
@@ -263,5 +288,14 @@ pub enum Event {
         name: Name,
         /// Whether anybody may call it.
         public: bool,
+    },
+    /// Something sensitive was read: it changes nothing, and is there for the audit. The same holder's reads of the
+    /// same thing are recorded once a minute.
+    Read {
+        /// Whose; none for what is the operator's, or everybody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<Name>,
+        /// What: `tokens`, `audit`, `settings hello`.
+        what: String,
     },
 }

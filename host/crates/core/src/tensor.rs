@@ -122,12 +122,19 @@ impl Element for bool {
 /// assert!(Tensor::new("x", ElementType::Fp32, [3], vec![0; 8]).is_err());
 /// # Ok::<(), aimass_core::Fault>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tensor {
     name: String,
     element_type: ElementType,
     shape: Vec<u64>,
     data: Bytes,
+}
+
+/// Without the data, which are a tenant's and may be long: a log shows what was there, not what was in it.
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({:?}, {}, {:?}, {} bytes)", self.name, self.element_type, self.shape, self.data.len())
+    }
 }
 
 impl Tensor {

@@ -58,6 +58,7 @@ impl Table {
         use Access::{Operator, Public, Tenant, TenantOrOperator, Token};
         let mut t = Self { router: Router::new(), routes: vec![] };
         let (get, put, post, delete) = (&Method::GET, &Method::PUT, &Method::POST, &Method::DELETE);
+        let patch = &Method::PATCH;
 
         t.add(get, "/healthz", Public, operations::health);
         t.add(get, "/readyz", Public, operations::ready);
@@ -67,6 +68,7 @@ impl Table {
         t.add(get, "/api/v1/tenants", Operator, api::tenants::list);
         t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
         t.add(get, "/api/v1/tenants/{tenant}", Operator, api::tenants::show);
+        t.add(patch, "/api/v1/tenants/{tenant}/limits", Operator, api::tenants::limit);
         t.add(get, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::list_for);
         t.add(post, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::mint_for);
         t.add(delete, "/api/v1/tenants/{tenant}/tokens/{jti}", Operator, api::tokens::revoke_for);
@@ -74,6 +76,11 @@ impl Table {
         t.add(get, "/api/v1/tokens", TenantOrOperator(Scope::TokensRead), api::tokens::list);
         t.add(post, "/api/v1/tokens", TenantOrOperator(Scope::TokensWrite), api::tokens::mint);
         t.add(delete, "/api/v1/tokens/{jti}", TenantOrOperator(Scope::TokensWrite), api::tokens::revoke);
+
+        t.add(get, "/api/v1/audit", TenantOrOperator(Scope::AuditRead), api::audit::list);
+        t.add(get, "/api/v1/audit/verify", Operator, api::audit::verify);
+        t.add(get, "/api/v1/audit/checkpoint", Operator, api::audit::checkpoint);
+        t.add(get, "/api/v1/audit/export", Operator, api::audit::export);
 
         t.add(get, "/api/v1/plugins", Tenant(Scope::PluginsRead), api::plugins::list);
         t.add(put, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::upload);
@@ -129,7 +136,7 @@ impl Table {
         t.add(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
         t.add(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
         t.add(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
-        t.add(post, "/inference.GRPCInferenceService/ModelStreamInfer", Token, grpc::stream_infer);
+        t.add(post, grpc::STREAM_INFER, Token, grpc::stream_infer);
         t.add(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
         t.add(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
         t.add(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
@@ -142,11 +149,12 @@ impl Table {
         H: Handler<T, Arc<App>>,
         T: 'static,
     {
-        // The four methods above are the ones that exist here.
+        // The five methods above are the ones that exist here.
         let filter = match *method {
             Method::PUT => MethodFilter::PUT,
             Method::POST => MethodFilter::POST,
             Method::DELETE => MethodFilter::DELETE,
+            Method::PATCH => MethodFilter::PATCH,
             _ => MethodFilter::GET,
         };
         let guarded = on(filter, handler).layer(from_fn_with_state(guard::Rule { path, access }, guard::check));

@@ -120,7 +120,7 @@ pub(crate) fn unlowered(model: &[u8], mut cpu: Box<dyn Loaded>) -> (Result<(), R
         Err(refused) => return (Err(refused.clone()), Err(refused.0)),
     };
     let listed = whitelist::check(&prepared);
-    let first = shaped::First { signature: prepared.signature.clone(), feeds: prepared.feeds.clone() };
+    let first = shaped::First::of(&prepared);
     let error = session::open(prepared, &options)
         .map_err(|refused| refused.0)
         .and_then(|mut gpu| canary::error(&mut gpu, cpu.as_mut(), &first).map_err(|error| error.to_string()));
@@ -188,5 +188,18 @@ pub(crate) fn place(
             Err(placement)
         }
         None => Ok(Placed { model: Box::new(model), placement }),
+    }
+}
+
+/// Reads, checks and lowers a file, every open dimension being 2.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let max_tensor = 1 << 20;
+    let Ok(onnx) = Onnx::read(bytes, max_tensor) else { return };
+    let known = |dimension: &i64| u64::try_from(*dimension).unwrap_or(2);
+    let shapes: Vec<Vec<u64>> =
+        onnx.signature.inputs.iter().map(|port| port.shape.iter().map(known).collect()).collect();
+    if let Ok(prepared) = lower::lower(&onnx, &shapes, max_tensor) {
+        let _ = whitelist::check(&prepared);
     }
 }

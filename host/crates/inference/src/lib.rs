@@ -29,3 +29,9 @@ pub use engines::{Device, DeviceInfo, EngineConfig, Engines, GpuPolicy};
 pub use gpu::Wonnx;
 pub use loaded::{Loaded, Placement, Race};
 pub use onnxruntime::{OnnxRuntime, Unusable};
+
+/// Reads, checks and lowers a file as the GPU engine would, for `tests/fuzz`: parsing itself is not public.
+#[cfg(fuzzing)]
+pub fn fuzz_lowering(bytes: &[u8]) {
+    gpu::fuzz(bytes);
+}

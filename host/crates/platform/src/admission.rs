@@ -11,12 +11,23 @@ use aimass_core::{Code, Fault, Result, Tenant};
 /// A tenant's limits. Nothing means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TenantLimits {
+    /// Its part of the engines' time, beside the weights of the others that ask; 0 counts as 1.
+    pub weight: u32,
     /// Requests a second, on average.
     pub per_second: Option<NonZeroU32>,
     /// Requests that may come at once after a rest: the size of the token bucket; 0 counts as 1.
     pub burst: u32,
     /// Calls under way at once.
     pub concurrency: Option<NonZeroU32>,
+    /// Bytes that its loaded models take together.
+    pub engine_memory: Option<u64>,
+}
+
+impl TenantLimits {
+    /// The bucket for a rate: after a rest, a tenth of a second's requests may come at once.
+    pub fn burst_of(per_second: NonZeroU32) -> u32 {
+        per_second.get().div_ceil(10)
+    }
 }
 
 /// Why a call was not let in, and when to try again.
@@ -29,8 +40,8 @@ pub(crate) enum Denied {
 }
 
 /// The way in for every call.
+#[derive(Default)]
 pub(crate) struct Gate {
-    limits: TenantLimits,
     admission: Mutex<Admission<Tenant>>,
 }
 
@@ -42,20 +53,16 @@ pub(crate) struct Entered<'a> {
 }
 
 impl Gate {
-    pub(crate) fn new(limits: TenantLimits) -> Self {
-        Self { limits, admission: Mutex::new(Admission::new()) }
-    }
-
     /// Lets a call in. Without limits that costs nothing.
     ///
     /// # Errors
     /// `rate_limited`, with the time after which it would be let in.
-    pub(crate) fn enter(&self, tenant: &Tenant) -> Result<Option<Entered<'_>>> {
-        if self.limits.per_second.is_none() && self.limits.concurrency.is_none() {
+    pub(crate) fn enter(&self, tenant: &Tenant, limits: &TenantLimits) -> Result<Option<Entered<'_>>> {
+        if limits.per_second.is_none() && limits.concurrency.is_none() {
             return Ok(None);
         }
         let since = Instant::now();
-        self.lock().enter(since, tenant, &self.limits).map_err(|denied| match denied {
+        self.lock().enter(since, tenant, limits).map_err(|denied| match denied {
             Denied::Rate(after) => {
                 Fault::new(Code::RateLimited, "the tenant sends more requests a second than it may").retry_after(after)
             }
@@ -98,6 +105,12 @@ struct State {
 /// Tenants at rest that are remembered without a second thought.
 const TENANTS: usize = 64;
 
+impl<T: Clone + Eq + Hash> Default for Admission<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T: Clone + Eq + Hash> Admission<T> {
     /// Knows nobody yet.
     pub(crate) fn new() -> Self {
@@ -122,9 +135,11 @@ impl<T: Clone + Eq + Hash> Admission<T> {
         }
         if let Some(rate) = limits.per_second {
             let token = Duration::from_secs(1) / rate.get();
-            let full_at = state.full_at.max(now) + token;
-            let full_in = full_at - now;
             let bucket = token * limits.burst.max(1);
+            // Limits that were narrower a moment ago leave an empty bucket at most.
+            state.full_at = state.full_at.clamp(now, now + bucket);
+            let full_at = state.full_at + token;
+            let full_in = full_at - now;
             if full_in > bucket {
                 return Err(Denied::Rate(full_in - bucket));
             }
@@ -179,7 +194,8 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn limits(per_second: u32, burst: u32, concurrency: u32) -> TenantLimits {
-        TenantLimits { per_second: NonZeroU32::new(per_second), burst, concurrency: NonZeroU32::new(concurrency) }
+        let (per_second, concurrency) = (NonZeroU32::new(per_second), NonZeroU32::new(concurrency));
+        TenantLimits { per_second, burst, concurrency, ..TenantLimits::default() }
     }
 
     #[test]
@@ -198,6 +214,15 @@ mod tests {
         let later = start + 3_600_000 * MS;
         let passed = (0..10).filter(|_| admission.enter(later, &'a', &limits).is_ok()).count();
         assert_eq!(passed, 3);
+    }
+
+    #[test]
+    fn other_limits_hold_at_once() {
+        let (mut admission, start) = (Admission::new(), Instant::now());
+        assert_eq!(admission.enter(start, &'a', &limits(1, 1, 0)), Ok(()));
+        assert_eq!(admission.enter(start, &'a', &limits(1, 1, 0)), Err(Denied::Rate(1_000 * MS)));
+        assert_eq!(admission.enter(start, &'a', &limits(100, 2, 0)), Err(Denied::Rate(10 * MS)));
+        assert_eq!(admission.enter(start + 10 * MS, &'a', &limits(100, 2, 0)), Ok(()));
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Platform {
         let tenant = asked.tenant(Scope::PluginsRead)?;
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let rows = self.store.state().uploads(tenant, after, limit + 1)?;
-        let documents: Vec<_> = rows.into_iter().map(|row| self.document(tenant, row)).collect::<Result<_>>()?;
+        let documents: Vec<_> = rows.into_iter().map(|row| self.upload_document(tenant, row)).collect::<Result<_>>()?;
         Ok(Page::cut(documents.into_iter(), limit, |upload: &UploadDocument| upload.id.clone()))
     }
 
@@ -138,10 +138,10 @@ impl Platform {
 
     fn show_upload(&self, tenant: &Tenant, id: &str) -> Result<UploadDocument> {
         let row = self.store.state().upload(tenant, id)?.ok_or_else(Fault::not_found)?;
-        self.document(tenant, row)
+        self.upload_document(tenant, row)
     }
 
-    fn document(&self, tenant: &Tenant, row: UploadRow) -> Result<UploadDocument> {
+    fn upload_document(&self, tenant: &Tenant, row: UploadRow) -> Result<UploadDocument> {
         let UploadRow { id, name, digest, size, accepted_ms, outcome, .. } = row;
         let (mut seconds, mut version, mut failure) = (None, None, None);
         let state = match outcome {

@@ -121,7 +121,7 @@ impl Platform {
     ) -> Result<Vec<Tensor>> {
         let tenant = by.tenant()?;
         servable.signature()?.check_inputs(&inputs)?;
-        let _entered = self.gate.enter(tenant)?;
+        let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
         let started = Instant::now();
         let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
         let (took, recorder) = (started.elapsed(), &servable.0.recorder);
@@ -183,7 +183,7 @@ impl Platform {
             let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
             return Err(Fault::new(Code::UnsupportedOperation, detail));
         }
-        let _entered = self.gate.enter(&tenant)?;
+        let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
         let plugin = self.loaded_plugin(&tenant, &resolved).await?;
         let call = self.call(&tenant, &resolved, &CallOptions::default(), request_id);
         self.sandbox.http(&plugin, call, request).await

@@ -5,10 +5,12 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod audit;
 mod background;
 mod calls;
 mod directory;
 mod guests;
+mod limits;
 mod models;
 mod objects;
 mod plugins;
@@ -33,11 +35,14 @@ use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes, SignerKey};
+pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint, SignerKey};
 pub use aimass_sandbox::Body;
+pub use aimass_store::{BadRecord, ChainReport};
+pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
+pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
@@ -49,6 +54,7 @@ pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 
 use admission::Gate;
 use directory::Directory;
+use limits::TenantsLimits;
 use models::Residency;
 use statistics::Records;
 
@@ -86,7 +92,7 @@ pub struct Parts {
     pub guests: Arc<Guests>,
     /// What an invocation may use.
     pub limits: InvocationLimits,
-    /// What one tenant may ask for.
+    /// What a tenant may ask for that has no limits of its own.
     pub tenant_limits: TenantLimits,
     /// Bytes that loaded models may take together; the least recently used leave first.
     pub model_memory: u64,
@@ -104,8 +110,10 @@ pub struct Platform {
     records: Arc<Records>,
     limits: InvocationLimits,
     gate: Gate,
+    limits_of_tenants: Arc<TenantsLimits>,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
+    audits: audit::Audits,
     upload_wait: Duration,
 }
 
@@ -117,17 +125,21 @@ impl Platform {
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
         let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
+        let limits_of_tenants = Arc::new(TenantsLimits::new(tenant_limits, &store.state().tenants(None, usize::MAX)?));
+        let residency = Residency::new(engines, store.blobs().clone(), model_memory, limits_of_tenants.clone())?;
         let records = Arc::<Records>::default();
         let platform = Arc::new(Self {
             directory: Directory::new(store.clone(), records.clone()),
             records,
-            models: Arc::new(Residency::new(engines, store.blobs().clone(), model_memory)?),
+            models: Arc::new(residency),
             store,
             auth,
             sandbox,
             limits,
-            gate: Gate::new(tenant_limits),
+            gate: Gate::default(),
+            limits_of_tenants,
             uploading: Arc::default(),
+            audits: audit::Audits::default(),
             upload_wait,
         });
         guests.connect(&platform);

@@ -1,10 +1,11 @@
 //! Models: list, show, delete, and which of them are in memory.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aimass_core::event::{Device, Inspection, Kind};
-use aimass_core::{Digest, Fault, Name, Result, Tenant};
+use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
 use aimass_inference::Placement;
 use aimass_inference::process::{EngineProcesses, ModelKey, ProcessModel};
 use aimass_store::Blobs;
@@ -14,6 +15,7 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use serde::Serialize;
 
 use crate::directory::Resolved;
+use crate::limits::TenantsLimits;
 use crate::objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 use crate::{Asked, Platform, Scope};
 
@@ -79,19 +81,37 @@ impl Platform {
     }
 }
 
-/// The models in memory. The least recently used leave when the budget is used up, and come back on demand.
+/// The models in memory. The least recently used leave when the budget is used up, and come back on demand: first those
+/// of a tenant that has used up its own part.
 pub(crate) struct Residency {
     engines: Arc<EngineProcesses>,
     blobs: Blobs,
-    loaded: Cache<Key, Arc<ProcessModel>, ByMemory, DefaultHashBuilder, Evictions>,
+    loaded: Cache<Key, Arc<Resident>, ByMemory, DefaultHashBuilder, Evictions>,
     evictions: Evictions,
+    limits: Arc<TenantsLimits>,
+    /// Counts uses, to tell which one is older.
+    uses: AtomicU64,
+}
+
+/// A model in memory.
+struct Resident {
+    model: Arc<ProcessModel>,
+    /// The number of its last use.
+    used: AtomicU64,
+    /// Its size when its tenant's models were last counted: it grows with the shapes that it is called with.
+    counted: AtomicU64,
 }
 
 /// Per tenant, although two tenants' equal bytes could share a plan: what one loads must not tell another anything.
 type Key = (Tenant, Digest, Device);
 
 impl Residency {
-    pub(crate) fn new(engines: Arc<EngineProcesses>, blobs: Blobs, budget: u64) -> Result<Self> {
+    pub(crate) fn new(
+        engines: Arc<EngineProcesses>,
+        blobs: Blobs,
+        budget: u64,
+        limits: Arc<TenantsLimits>,
+    ) -> Result<Self> {
         // The estimate only sizes the cache's table: a small model is a few MiB.
         let expected = usize::try_from(budget / (4 << 20)).unwrap_or(usize::MAX).clamp(16, 4096);
         let evictions = Evictions::default();
@@ -101,7 +121,7 @@ impl Residency {
         options.estimated_items_capacity(expected).weight_capacity(budget).shards(1);
         let options = options.build().map_err(Fault::internal)?;
         let loaded = Cache::with_options(options, ByMemory { budget }, hasher, evictions.clone());
-        Ok(Self { engines, blobs, loaded, evictions })
+        Ok(Self { engines, blobs, loaded, evictions, limits, uses: AtomicU64::new(0) })
     }
 
     /// Takes a model out of memory. Calls under way keep it until they end.
@@ -112,12 +132,12 @@ impl Residency {
     /// Bytes that a model takes; none if it is not in memory.
     pub(crate) fn memory(&self, tenant: &Tenant, digest: Digest, device: Device) -> Option<u64> {
         // `peek`: being looked at is not being used.
-        self.loaded.peek(&(tenant.clone(), digest, device)).map(|loaded| loaded.memory())
+        self.loaded.peek(&(tenant.clone(), digest, device)).map(|loaded| loaded.model.memory())
     }
 
     /// Models in memory, and the bytes that they take together.
     pub(crate) fn resident(&self) -> (usize, u64) {
-        (self.loaded.len(), self.loaded.iter().map(|(_, loaded)| loaded.memory()).sum())
+        (self.loaded.len(), self.loaded.iter().map(|(_, loaded)| loaded.model.memory()).sum())
     }
 
     /// How many models left for others, by whose they were: everybody's or one tenant's.
@@ -129,11 +149,10 @@ impl Residency {
 
     /// What an upload must know: that it loads, its signature, and that the device asked for serves it.
     pub(crate) async fn inspect(&self, tenant: &Tenant, onnx: Bytes, device: Device) -> Result<Inspection> {
+        self.check_size(tenant, onnx.len() as u64)?;
         let signature = self.engines.inspect(onnx.clone()).await?;
         if device == Device::Gpu {
-            self.engines
-                .load(onnx.clone(), wanted(device), tenant.name().as_str(), model_key(tenant, &Digest::of(&onnx)))
-                .await?;
+            self.read_into_engine(tenant, onnx.clone(), device, &Digest::of(&onnx)).await?;
         }
         Ok(Inspection { worlds: vec![], imports: vec![], exports: vec![], signature: Some(signature), device })
     }
@@ -142,16 +161,75 @@ impl Residency {
     pub(crate) async fn load(&self, tenant: &Tenant, digest: Digest, device: Device) -> Result<Arc<ProcessModel>> {
         let key = (tenant.clone(), digest, device);
         // One whose engine died is loaded again.
-        self.loaded.remove_if(&key, |loaded| !loaded.alive());
-        self.loaded
-            .get_or_insert_async(&key, async {
-                let onnx = self.blobs.read(tenant, &digest).await?;
-                self.engines
-                    .load(onnx, wanted(device), tenant.name().as_str(), model_key(tenant, &digest))
-                    .await
-                    .map(Arc::new)
-            })
-            .await
+        self.loaded.remove_if(&key, |loaded| !loaded.model.alive());
+        let load = async {
+            let onnx = self.blobs.read(tenant, &digest).await?;
+            self.check_size(tenant, onnx.len() as u64)?;
+            self.make_room(tenant.name(), onnx.len() as u64, None);
+            let model = Arc::new(self.read_into_engine(tenant, onnx, device, &digest).await?);
+            Ok::<_, Fault>(Arc::new(Resident { model, used: AtomicU64::new(0), counted: AtomicU64::new(0) }))
+        };
+        let resident = self.loaded.get_or_insert_async(&key, load).await?;
+        resident.used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let memory = resident.model.memory();
+        if resident.counted.swap(memory, Ordering::Relaxed) != memory {
+            self.make_room(tenant.name(), 0, Some(&key));
+        }
+        Ok(resident.model.clone())
+    }
+
+    async fn read_into_engine(
+        &self,
+        tenant: &Tenant,
+        onnx: Bytes,
+        device: Device,
+        digest: &Digest,
+    ) -> Result<ProcessModel> {
+        self.engines.set_weight(tenant.name().as_str(), self.limits.of(tenant.name()).weight);
+        let loaded = self.engines.load(onnx, wanted(device), tenant.name().as_str(), model_key(tenant, digest)).await?;
+        self.check_size(tenant, loaded.memory())?;
+        Ok(loaded)
+    }
+
+    /// # Errors
+    /// `invalid_model` for a model that takes more than all of its tenant's models may take together.
+    fn check_size(&self, tenant: &Tenant, bytes: u64) -> Result<()> {
+        match self.limits.of(tenant.name()).engine_memory {
+            Some(limit) if bytes > limit => {
+                let detail = format!(
+                    "the model takes {} MiB of the inference engine's memory, and the tenant's models may take {} MiB \
+                     together",
+                    bytes.div_ceil(1 << 20),
+                    limit >> 20
+                );
+                Err(Fault::new(Code::InvalidModel, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a tenant's least recently used models out of memory until what stays, and `bytes` more, fit into its part.
+    /// The one with key `but` stays in any case: it is about to run.
+    fn make_room(&self, tenant: &Name, bytes: u64, but: Option<&Key>) {
+        let Some(limit) = self.limits.of(tenant).engine_memory else { return };
+        let mut own: Vec<(Key, Arc<Resident>)> = self.loaded.iter().filter(|(key, _)| key.0.name() == tenant).collect();
+        let mut taken = own.iter().map(|(_, resident)| resident.model.memory()).fold(bytes, u64::saturating_add);
+        own.sort_by_key(|(_, resident)| resident.used.load(Ordering::Relaxed));
+        for (key, resident) in own {
+            if taken <= limit {
+                return;
+            }
+            if but != Some(&key) && self.loaded.remove(&key).is_some() {
+                self.evictions.count(key.0);
+                taken = taken.saturating_sub(resident.model.memory());
+            }
+        }
+    }
+
+    /// A tenant's limits are others now.
+    pub(crate) fn limits_changed(&self, tenant: &Name) {
+        self.engines.set_weight(tenant.as_str(), self.limits.of(tenant).weight);
+        self.make_room(tenant, 0, None);
     }
 
     pub(crate) async fn load_resolved(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<ProcessModel>> {
@@ -160,9 +238,10 @@ impl Residency {
 
     /// A model that is nobody's version: a guest brought its bytes, which are read like an upload's.
     pub(crate) async fn load_bytes(&self, tenant: &Tenant, onnx: Bytes) -> Result<Arc<ProcessModel>> {
+        self.check_size(tenant, onnx.len() as u64)?;
         self.engines.inspect(onnx.clone()).await?;
-        let key = model_key(tenant, &Digest::of(&onnx));
-        self.engines.load(onnx, wanted(Device::Auto), tenant.name().as_str(), key).await.map(Arc::new)
+        let digest = Digest::of(&onnx);
+        self.read_into_engine(tenant, onnx, Device::Auto, &digest).await.map(Arc::new)
     }
 }
 
@@ -183,11 +262,17 @@ fn wanted(device: Device) -> aimass_inference::Device {
 #[derive(Clone, Default)]
 struct Evictions(Arc<Mutex<HashMap<Tenant, u64>>>);
 
-impl Lifecycle<Key, Arc<ProcessModel>> for Evictions {
+impl Evictions {
+    fn count(&self, tenant: Tenant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant).or_default() += 1;
+    }
+}
+
+impl Lifecycle<Key, Arc<Resident>> for Evictions {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), (tenant, ..): Key, _: Arc<ProcessModel>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(tenant).or_default() += 1;
+    fn on_evict(&self, (): &mut (), (tenant, ..): Key, _: Arc<Resident>) {
+        self.count(tenant);
     }
 }
 
@@ -196,9 +281,9 @@ struct ByMemory {
     budget: u64,
 }
 
-impl Weighter<Key, Arc<ProcessModel>> for ByMemory {
-    fn weight(&self, _: &Key, loaded: &Arc<ProcessModel>) -> u64 {
+impl Weighter<Key, Arc<Resident>> for ByMemory {
+    fn weight(&self, _: &Key, loaded: &Arc<Resident>) -> u64 {
         // One that is larger than the budget stays alone rather than be loaded at every call.
-        loaded.memory().clamp(1, self.budget.max(1))
+        loaded.model.memory().clamp(1, self.budget.max(1))
     }
 }

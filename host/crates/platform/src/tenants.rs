@@ -1,6 +1,6 @@
 //! Tenants: the operator makes them.
 
-use aimass_core::event::Event;
+use aimass_core::event::{Event, Limits};
 use aimass_core::{Code, Fault, Name, Result};
 use aimass_store::TenantRow;
 use serde::Serialize;
@@ -15,12 +15,10 @@ pub struct TenantDocument {
     pub name: Name,
     /// When it was created, milliseconds since the epoch.
     pub created_ms: u64,
-}
-
-impl From<TenantRow> for TenantDocument {
-    fn from(row: TenantRow) -> Self {
-        Self { name: row.name, created_ms: row.created_ms }
-    }
+    /// The limits that are its own.
+    pub limits: Limits,
+    /// The limits that hold: its own, and the node's. What is not there has no limit.
+    pub effective_limits: Limits,
 }
 
 impl Platform {
@@ -62,10 +60,15 @@ impl Platform {
         asked.by.require(Scope::Operator)?;
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let rows = self.store.state().tenants(after, limit + 1)?;
-        Ok(Page::cut(rows.into_iter().map(Into::into), limit, |t: &TenantDocument| t.name.to_string()))
+        Ok(Page::cut(rows.into_iter().map(|row| self.document(row)), limit, |t: &TenantDocument| t.name.to_string()))
     }
 
-    fn show_tenant(&self, name: &Name) -> Result<TenantDocument> {
-        self.store.state().tenant(name)?.map(Into::into).ok_or_else(Fault::not_found)
+    pub(crate) fn show_tenant(&self, name: &Name) -> Result<TenantDocument> {
+        self.store.state().tenant(name)?.map(|row| self.document(row)).ok_or_else(Fault::not_found)
+    }
+
+    fn document(&self, row: TenantRow) -> TenantDocument {
+        let effective_limits = self.limits_of_tenants.of(&row.name).document();
+        TenantDocument { name: row.name, created_ms: row.created_ms, limits: row.limits, effective_limits }
     }
 }

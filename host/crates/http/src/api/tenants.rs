@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aimass_core::Name;
-use aimass_platform::{Page, TenantDocument};
+use aimass_platform::{LimitsChange, Page, TenantDocument};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
@@ -43,4 +43,14 @@ pub(crate) async fn show(
     params: Params,
 ) -> Result<Answer<TenantDocument>, Rejection> {
     Ok(Answer(app.platform().tenant(ask.asked(), &params.get("tenant")?)?))
+}
+
+/// A merge patch (RFC 7396) of the limits: what is null is the node's again.
+pub(crate) async fn limit(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    params: Params,
+    Json(change): Json<LimitsChange>,
+) -> Result<Answer<TenantDocument>, Rejection> {
+    Ok(Answer(app.platform().limit_tenant(ask.asked(), &params.get("tenant")?, change).await?))
 }

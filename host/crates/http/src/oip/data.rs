@@ -1,6 +1,6 @@
 //! A tensor's `data` in JSON, to and from bytes: the hot path of inference by JSON.
 //!
-//! Reading takes one pass over text that is known to be JSON, and one allocation of exactly the tensor's size: each
+//! Reading takes one pass over the text, which need not be JSON, and one allocation of exactly the tensor's size: each
 //! number goes from its digits to its little-endian bytes. Numbers are rounded once, from the decimal text to their
 //! own type, as the standard library does it.
 
@@ -12,7 +12,7 @@ use super::scalar::{Decimal, Scalar};
 
 const BINARY: &str = "use binary data (`binary_data_size`, `binary_data`)";
 
-/// Reads `text`, a JSON value, as the elements of `shape`: one flat array, or arrays nested as the shape says.
+/// Reads `text`, which begins with a bracket if it is an array, as the elements of `shape`: one flat array, or arrays nested as the shape says.
 pub(super) fn read(text: &str, element_type: ElementType, shape: &[u64]) -> Result<Bytes, String> {
     let count = element_count(shape).map_err(|fault| fault.detail().to_owned())?;
     // An element takes a character at least, and a comma or bracket: what the shape claims is bounded by what came.
@@ -106,7 +106,7 @@ fn strings(text: &str, shape: &[u64], count: usize) -> Result<Bytes, String> {
     Ok(out.freeze())
 }
 
-/// Walks JSON that was checked before; what does not fit is an error all the same, never a panic.
+/// Walks an array; what is no JSON does not fit.
 struct Reader<'a> {
     text: &'a str,
     at: usize,

@@ -23,6 +23,7 @@
 
 mod data;
 mod documents;
+mod lift;
 mod repository;
 mod request;
 mod response;

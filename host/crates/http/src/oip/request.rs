@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::lift::Lifted;
 use super::response::{Form, write_tensor};
 use super::tensor::{Body, Entry, malformed};
 
@@ -86,12 +87,13 @@ struct OutputParameters {
 pub fn decode_request(body: Bytes, header_length: Option<&str>) -> Result<InferRequest> {
     let mut body = Body::split(body, header_length)?;
     let json = body.json();
-    let document: Document<'_> = serde_json::from_slice(&json).map_err(|error| malformed(&error))?;
+    let lifted = Lifted::new(&json);
+    let document: Document<'_> = serde_json::from_slice(&lifted.rest).map_err(|error| malformed(&error))?;
     let Parameters { binary_data_output, timeout, sequence_id } = document.parameters.unwrap_or_default();
     if sequence_id.is_some_and(|id| id != 0 && id != "") {
         return Err(unsupported("sequences are"));
     }
-    let inputs = document.inputs.into_iter().map(|entry| body.take(entry)).collect::<Result<Vec<_>>>()?;
+    let inputs = document.inputs.into_iter().map(|entry| body.take(entry, &lifted)).collect::<Result<Vec<_>>>()?;
     body.finish()?;
     let outputs = document.outputs.unwrap_or_default().into_iter().map(requested).collect::<Result<Vec<_>>>()?;
     check_requested(&outputs)?;

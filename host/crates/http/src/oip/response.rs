@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 
 use super::data::{self, write_json};
+use super::lift::Lifted;
 use super::request::{InferRequest, RequestedOutput};
 use super::tensor::{Body, Entry, about, malformed};
 
@@ -118,8 +119,9 @@ pub fn decode_response(body: Bytes, header_length: Option<&str>) -> Result<Vec<T
     }
     let mut body = Body::split(body, header_length)?;
     let json = body.json();
-    let document: Document<'_> = serde_json::from_slice(&json).map_err(|error| malformed(&error))?;
-    let outputs = document.outputs.into_iter().map(|entry| body.take(entry)).collect::<Result<_>>()?;
+    let lifted = Lifted::new(&json);
+    let document: Document<'_> = serde_json::from_slice(&lifted.rest).map_err(|error| malformed(&error))?;
+    let outputs = document.outputs.into_iter().map(|entry| body.take(entry, &lifted)).collect::<Result<_>>()?;
     body.finish()?;
     Ok(outputs)
 }

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::data;
+use super::lift::Lifted;
 
 /// The most dimensions of a tensor, and so the deepest nesting of its data: numpy's limit.
 pub(crate) const MAX_DIMENSIONS: usize = 64;
@@ -65,9 +66,9 @@ impl Body {
     }
 
     /// Makes the tensor, with its data from the JSON or from the front of the binary data.
-    pub(super) fn take(&mut self, entry: Entry<'_>) -> Result<Tensor> {
+    pub(super) fn take(&mut self, entry: Entry<'_>, document: &Lifted<'_>) -> Result<Tensor> {
         let name = entry.name.clone();
-        self.tensor(entry).map_err(|detail| about(&name, &detail))
+        self.tensor(entry, document).map_err(|detail| about(&name, &detail))
     }
 
     /// Checks that all binary data was taken.
@@ -81,7 +82,7 @@ impl Body {
         }
     }
 
-    fn tensor(&mut self, entry: Entry<'_>) -> Result<Tensor, String> {
+    fn tensor(&mut self, entry: Entry<'_>, document: &Lifted<'_>) -> Result<Tensor, String> {
         let Entry { name, datatype, shape, parameters, data } = entry;
         let detail = |fault: Fault| fault.detail().to_owned();
         let element_type: ElementType = datatype.parse().map_err(detail)?;
@@ -95,7 +96,7 @@ impl Body {
         let data = match (parameters.binary_data_size, data) {
             (Some(_), Some(_)) => return Err("both `data` and `binary_data_size` are given".to_owned()),
             (None, None) => return Err("neither `data` nor `binary_data_size` is given".to_owned()),
-            (None, Some(text)) => data::read(text.get(), element_type, &shape)?,
+            (None, Some(text)) => data::read(document.original(text.get())?, element_type, &shape)?,
             (Some(size), None) => self.binary(size)?,
         };
         Tensor::new(name, element_type, shape, data).map_err(detail)

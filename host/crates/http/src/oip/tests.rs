@@ -61,6 +61,36 @@ fn a_number_is_rounded_once() {
 }
 
 #[test]
+fn long_data_is_read_as_short_data_is() {
+    let numbers: Vec<f32> = (0..5_000u32).map(|i| f32::from_bits(0x3f00_0000 + i * 7_919)).collect();
+    let pairs: Vec<String> =
+        numbers.chunks(2).map(|pair| format!("[{}, {}]", f64::from(pair[0]), f64::from(pair[1]))).collect();
+    let nested = format!("[{}]", pairs.join(","));
+    let flat = format!("[{}]", numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ,\n"));
+    for text in [&nested, &flat] {
+        let tensor = data("FP32", "[2500,2]", text).unwrap();
+        assert_eq!(tensor.elements::<f32>().unwrap(), numbers);
+    }
+    for (spoilt, code) in [
+        (format!("{flat}]"), Code::InvalidRequest),
+        (flat.replacen('[', "[,", 1), Code::InvalidTensor),
+        (flat.replacen(',', " ", 1), Code::InvalidTensor),
+        (flat.replacen(',', ",,", 1), Code::InvalidTensor),
+        (flat.replacen("0.", ".", 1), Code::InvalidTensor),
+        (flat.replacen("0.", "+0.", 1), Code::InvalidTensor),
+        (flat.replacen("0.", "00.", 1), Code::InvalidTensor),
+        (flat.replacen("0.", "\"0.\",0.", 1), Code::InvalidTensor),
+        (flat.replacen("0.", "{}", 1), Code::InvalidTensor),
+        (flat.replacen("0.", "\u{e9}", 1), Code::InvalidTensor),
+        (format!("[{nested}]"), Code::InvalidTensor),
+        (flat[..flat.len() - 1].to_owned(), Code::InvalidRequest),
+    ] {
+        let fault = data("FP32", "[2500,2]", &spoilt).unwrap_err();
+        assert_eq!(fault.code(), code, "{:.40} …: {fault}", spoilt);
+    }
+}
+
+#[test]
 fn data_is_flat_or_nested_as_the_shape_says() {
     for (shape, text) in [
         ("[2,2]", "[1,2,3,4]"),

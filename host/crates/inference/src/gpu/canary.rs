@@ -77,12 +77,12 @@ fn rounds(gpu: &mut dyn Loaded, cpu: &mut dyn Loaded, first: &First) -> Result<(
         if ours.len() != theirs.len() {
             return Err(NoVerdict::Inputs("the engines give different outputs".into()));
         }
-        for (ours, theirs) in ours.iter().zip(&theirs) {
+        for ((ours, theirs), &scale) in ours.iter().zip(&theirs).zip(&first.scales) {
             if ours.shape() != theirs.shape() || ours.element_type() != theirs.element_type() {
                 error = f64::INFINITY;
             }
             let read = |t: &Tensor| numbers(t).map_err(NoVerdict::Inputs);
-            error = error.max(difference(&read(ours)?, &read(theirs)?));
+            error = error.max(difference(&read(ours)?, &read(theirs)?, scale));
         }
         moved |= before.as_ref().is_some_and(|before| *before != ours);
         before.get_or_insert(ours);
@@ -114,15 +114,15 @@ fn input(port: &Port, feed: &Feed, spread: f32, random: &mut Random) -> Result<T
 }
 
 /// The largest difference between elements, each in units of the right element or of the tensor's root mean square,
-/// whichever is larger: what is tiny beside its neighbours is not held to its own size. Infinite if the lengths
-/// differ, or one side is no number, or infinite, where the other is not.
-fn difference(right: &[f64], other: &[f64]) -> f64 {
+/// whichever is larger: what is tiny beside its neighbours is not held to its own size. `scale` is the least of these
+/// units. Infinite if the lengths differ, or one side is no number, or infinite, where the other is not.
+fn difference(right: &[f64], other: &[f64], scale: f64) -> f64 {
     if right.len() != other.len() {
         return f64::INFINITY;
     }
     let finite = || right.iter().copied().filter(|x| x.is_finite());
     let square = finite().map(|x| x * x).sum::<f64>() / finite().count().max(1) as f64;
-    let floor = square.sqrt();
+    let floor = square.sqrt().max(scale);
     let each = |(&r, &o): (&f64, &f64)| {
         if r == o || (r.is_nan() && o.is_nan()) {
             return 0.0;
@@ -166,14 +166,18 @@ mod tests {
 
     #[test]
     fn differences_are_relative_and_never_hidden() {
-        assert_eq!(difference(&[1.0, 2.0], &[1.0, 2.0]), 0.0);
-        assert!(difference(&[1.0, 100.0], &[1.0, 100.05]) < TOLERANCE);
-        assert!(difference(&[1.0, 100.0], &[1.0, 101.0]) > TOLERANCE);
-        assert_eq!(difference(&[1.0], &[f64::NAN]), f64::INFINITY);
-        assert_eq!(difference(&[f64::INFINITY], &[1.0]), f64::INFINITY);
-        assert_eq!(difference(&[f64::NAN], &[f64::NAN]), 0.0);
-        assert_eq!(difference(&[0.0], &[1e-9]), f64::INFINITY);
-        assert_eq!(difference(&[1.0], &[1.0, 1.0]), f64::INFINITY);
+        assert_eq!(difference(&[1.0, 2.0], &[1.0, 2.0], 0.0), 0.0);
+        assert!(difference(&[1.0, 100.0], &[1.0, 100.05], 0.0) < TOLERANCE);
+        assert!(difference(&[1.0, 100.0], &[1.0, 101.0], 0.0) > TOLERANCE);
+        assert_eq!(difference(&[1.0], &[f64::NAN], 0.0), f64::INFINITY);
+        assert_eq!(difference(&[f64::INFINITY], &[1.0], 0.0), f64::INFINITY);
+        assert_eq!(difference(&[f64::NAN], &[f64::NAN], 0.0), 0.0);
+        assert_eq!(difference(&[0.0], &[1e-9], 0.0), f64::INFINITY);
+        assert_eq!(difference(&[1.0], &[1.0, 1.0], 0.0), f64::INFINITY);
+        // Near 0 the reference's own error is not held against the GPU, and a wrong answer is.
+        assert!(difference(&[4.8e-7], &[1e-13], 0.0) > 0.99);
+        assert!(difference(&[4.8e-7], &[1e-13], 1e-3) < TOLERANCE);
+        assert!(difference(&[4.8e-7], &[2e-6], 1e-3) > TOLERANCE);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod known;
 mod op;
 mod ranges;
 mod rules;
+mod scale;
 mod share;
 
 use std::collections::{HashMap, HashSet};
@@ -255,7 +256,10 @@ fn finish(context: Context<'_>, onnx: &Onnx, shapes: &[Vec<u64>]) -> Result<Prep
             (id, Value { datum_type, shape })
         })
         .collect();
-    Ok(Prepared { proto, signature, values, weights, feeds, fetches })
+    let graph = onnx.proto.graph.as_ref();
+    let scale = |name: &str| graph.map_or(0.0, |graph| scale::scale(graph, name));
+    let scales = signature.outputs.iter().map(|port| scale(&port.name)).collect();
+    Ok(Prepared { proto, signature, values, weights, feeds, fetches, scales })
 }
 
 /// The buffer that holds the value: wonnx reads back what a node computed, not what only passes on.

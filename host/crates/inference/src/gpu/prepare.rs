@@ -19,6 +19,8 @@ pub(super) struct Prepared {
     pub(super) feeds: Vec<Feed>,
     /// The values of `proto` that hold the signature's outputs: at least as many numbers.
     pub(super) fetches: Vec<String>,
+    /// The scales on which the signature's outputs are compared with the CPU's, at least.
+    pub(super) scales: Vec<f64>,
 }
 
 /// What is known of one value.
@@ -65,5 +67,6 @@ pub(super) fn unlowered(onnx: &crate::onnx::Onnx) -> Result<Prepared, crate::bac
     let inside = graph.node.iter().flat_map(|n| &n.output).filter(|name| !outputs.contains(name));
     graph.value_info = inside.filter(|name| !name.is_empty()).map(info).collect::<Result<_, _>>()?;
     let feeds = signature.inputs.iter().map(|p| Feed { id: p.name.clone(), range: None }).collect();
-    Ok(Prepared { proto, signature, values, weights: onnx.weights, feeds, fetches: outputs })
+    let scales = vec![0.0; outputs.len()];
+    Ok(Prepared { proto, signature, values, weights: onnx.weights, feeds, fetches: outputs, scales })
 }

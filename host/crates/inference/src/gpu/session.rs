@@ -43,7 +43,7 @@ struct Call {
 /// # Errors
 /// wonnx's reason, its panic, or that it did not end.
 pub(super) fn open(prepared: Prepared, options: &LoadOptions) -> Result<Session, Refused> {
-    let Prepared { proto, signature, weights, values, feeds, fetches } = prepared;
+    let Prepared { proto, signature, weights, values, feeds, fetches, .. } = prepared;
     // Intermediate values are buffers on the device as well; wonnx shares some, so this is an upper bound.
     let inside = values.values().map(|v| v.shape.iter().product::<usize>() as u64 * 4).sum::<u64>();
     let (calls, receiver) = sync_channel::<Call>(1);

@@ -5,6 +5,7 @@ use aimass_core::{Signature, Tensor};
 
 use super::canary;
 use super::lower::{self, Feed};
+use super::prepare::Prepared;
 use super::session::{self, Session};
 use super::whitelist;
 use crate::backend::{LoadOptions, Loaded, Refused, RunError};
@@ -16,7 +17,8 @@ use crate::onnx::Onnx;
 /// each of these. Lengths of text, sizes of images, windows of sound; 1 last, which hides much.
 const SIZES: [u64; 6] = [16, 224, 640, 64, 128, 1];
 
-/// Sessions at once. Each holds the weights, and a device of its own.
+/// Sessions at once. Each holds the weights, and a device of its own: every way into wonnx 0.5.1 that makes a session
+/// asks the driver for a device itself, and what takes one that is there (`GpuModel::from`) is private to it.
 const SESSIONS: usize = 4;
 
 /// Refusals that are remembered: one costs a lowering to find.
@@ -38,6 +40,15 @@ pub(super) struct Shaped {
 pub(super) struct First {
     pub(super) signature: Signature,
     pub(super) feeds: Vec<Feed>,
+    /// Of the outputs, for the canary.
+    pub(super) scales: Vec<f64>,
+}
+
+impl First {
+    pub(super) fn of(prepared: &Prepared) -> Self {
+        let Prepared { signature, feeds, scales, .. } = prepared;
+        Self { signature: signature.clone(), feeds: feeds.clone(), scales: scales.clone() }
+    }
 }
 
 impl Shaped {
@@ -113,7 +124,7 @@ fn open_at(onnx: &Onnx, shapes: &[Vec<u64>], options: &LoadOptions) -> Result<(S
     let prepared = isolated::catch(|| lower::lower(onnx, shapes, options.max_tensor))
         .map_err(|panic| Refused::new(format!("it cannot be lowered for the GPU engine: {panic}")))??;
     whitelist::check(&prepared)?;
-    let first = First { signature: prepared.signature.clone(), feeds: prepared.feeds.clone() };
+    let first = First::of(&prepared);
     Ok((session::open(prepared, options)?, first))
 }
 

@@ -7,8 +7,11 @@ use aimass_core::{Code, Fault, Result, Tensor};
 use tokio::sync::oneshot;
 
 use super::blame::{Blame, ModelKey};
+use super::company::Company;
 use super::join::{self, Joins};
 use super::link::{Link, Outputs};
+use super::weights::Weight;
+use super::worth::{self, Parts};
 use crate::engines::EngineConfig;
 use crate::pool::{lock, past_deadline};
 use crate::schedule::{
@@ -26,8 +29,17 @@ pub(super) struct Dispatcher {
     scheduler: Mutex<Scheduler<Arc<str>, Job>>,
     /// When somebody will look again, if anybody must.
     alarm: Mutex<Option<Instant>>,
+    company: Mutex<Company>,
     blame: Arc<Blame>,
     run_limit: Duration,
+}
+
+/// Whose a model is, and what it is known by.
+#[derive(Clone)]
+pub(super) struct Owner {
+    pub(super) tenant: Arc<str>,
+    pub(super) weight: Weight,
+    pub(super) key: ModelKey,
 }
 
 /// A model as the queue knows it.
@@ -38,12 +50,15 @@ pub(super) struct Queued {
     /// Its number in the process.
     pub(super) number: u64,
     id: ModelId,
+    weight: Weight,
     joins: Joins,
 }
 
 struct Job {
     model: Arc<Queued>,
     inputs: Vec<Tensor>,
+    /// With which others it could be joined.
+    key: Option<u64>,
     deadline: Instant,
     queued: Instant,
     given: oneshot::Sender<Given>,
@@ -74,22 +89,23 @@ impl Dispatcher {
             queue_per_tenant: queue,
             queue_per_model: queue,
         };
-        Arc::new(Self { scheduler: Mutex::new(Scheduler::new(config)), alarm: Mutex::default(), blame, run_limit })
+        let scheduler = Mutex::new(Scheduler::new(config));
+        Arc::new(Self { scheduler, alarm: Mutex::default(), company: Mutex::default(), blame, run_limit })
     }
 
     /// Registers a model that `link` holds. `alone`: it has one instance, as on a GPU.
     pub(super) fn add(
         &self,
-        (tenant, key): (Arc<str>, ModelKey),
+        Owner { tenant, weight, key }: Owner,
         (link, number): (Arc<Link>, u64),
         joins: Joins,
         alone: bool,
     ) -> Arc<Queued> {
         let max_concurrency = if alone { 1 } else { usize::MAX };
-        let max_batch = if joins.possible() { join::MOST as u32 } else { 1 };
+        let max_batch = if joins.possible() { worth::MOST } else { 1 };
         let policy = ModelPolicy { max_batch, max_concurrency, ..ModelPolicy::default() };
         let id = self.lock().add_model(policy);
-        Arc::new(Queued { tenant, key, link, number, id, joins })
+        Arc::new(Queued { tenant, key, link, number, id, weight, joins })
     }
 
     /// Forgets a model. Who still waits for it is told that its engine is gone.
@@ -116,15 +132,17 @@ impl Dispatcher {
         }
         let (given, turn) = oneshot::channel();
         let now = Instant::now();
+        let key = model.joins.key(&inputs);
+        lock(&self.company).asks(&model.tenant, now);
         let request = Request {
             tenant: model.tenant.clone(),
-            weight: 1,
+            weight: model.weight.get(),
             model: model.id,
             rows: 1,
-            batch_key: model.joins.key(&inputs).map(BatchKey),
+            batch_key: key.map(BatchKey),
             deadline,
             cost_hint: None,
-            job: Job { model: model.clone(), inputs, deadline, queued: now, given },
+            job: Job { model: model.clone(), inputs, key, deadline, queued: now, given },
         };
         self.lock().push(now, request).map(drop).map_err(|rejected| refusal(rejected.why))?;
         self.hand_out();
@@ -145,9 +163,11 @@ impl Dispatcher {
     fn hand_out(self: &Arc<Self>) {
         loop {
             let now = Instant::now();
+            let hold = lock(&self.company).hold(now);
+            let turn = |job: &Job, waiting| job.key.map_or(1, |key| job.model.joins.turn(key, waiting, now, hold));
             let (next, dropped) = {
                 let mut scheduler = self.lock();
-                let next = scheduler.next(now, |job| job.given.is_closed());
+                let next = scheduler.next(now, |job| job.given.is_closed(), turn);
                 (next, scheduler.take_dropped(now))
             };
             // Their callers are told by their own clocks.
@@ -171,44 +191,63 @@ impl Dispatcher {
         }
     }
 
-    /// Runs requests in groups of the sizes that there are plans for.
+    /// Runs what waited together: joined; or some of it alone and the rest joined, to compare them.
     async fn run_together(self: Arc<Self>, permit: Permit, mut jobs: Vec<Job>) {
         let started = Instant::now();
-        while !jobs.is_empty() {
-            let size = join::size(jobs.len());
-            let mut group: Vec<Job> = jobs.drain(..size).collect();
-            if let Some(first) = group.first()
-                && size > 1
-            {
-                let (model, deadline) = (first.model.clone(), first.deadline);
-                let inputs: Vec<&[Tensor]> = group.iter().map(|job| job.inputs.as_slice()).collect();
-                let outcome = match join::joined(&inputs) {
-                    Ok(inputs) => self.infer(&model, inputs, deadline, None).await,
-                    Err(fault) => Err(fault),
-                };
-                match outcome.map(|outputs| (join::parted(&outputs.tensors, size), outputs)) {
-                    Ok((Some(parts), outputs)) => {
-                        model.joins.ran(&outputs, size);
-                        for (job, tensors) in group.drain(..).zip(parts) {
-                            let queue = started.saturating_duration_since(job.queued);
-                            let own = Outputs { tensors, queue, batch: size as u32, ..outputs };
-                            let _ = job.given.send(Given::Answer(Ok(own)));
-                        }
-                    }
-                    // The engine or the time was lost, which says nothing about joining.
-                    Err(fault) if fault.code() == Code::Unavailable => {}
-                    Ok((None, _)) | Err(_) => model.joins.never(&group[0].inputs),
-                }
-            }
-            // One by one: alone, or because together they failed, so that each gets its own answer.
-            for job in group {
-                let Job { model, inputs, deadline, queued, given } = job;
-                let queue = started.saturating_duration_since(queued);
-                let answer = self.infer(&model, inputs, deadline, None).await;
-                let _ = given.send(Given::Answer(answer.map(|outputs| Outputs { queue, ..outputs })));
+        let Parts { alone, joined } = worth::parts(jobs.len());
+        let mut took_alone = None;
+        for job in jobs.drain(..alone) {
+            took_alone = self.run_alone(job, started).await;
+        }
+        if let Some((model, key)) = jobs.first().map(|job| (job.model.clone(), job.key)) {
+            let took_joined = self.run_joined(jobs, started).await;
+            if let (Some(key), Some(one), Some(all)) = (key, took_alone, took_joined) {
+                model.joins.examined(key, joined, (one, all), Instant::now());
             }
         }
         permit.ran();
+    }
+
+    /// Runs requests as one, and tells how long that took; one by one, if that fails.
+    async fn run_joined(&self, mut jobs: Vec<Job>, started: Instant) -> Option<Duration> {
+        let (first, size) = (jobs.first()?, jobs.len());
+        let (model, deadline, began) = (first.model.clone(), first.deadline, Instant::now());
+        let inputs: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
+        let outcome = match join::joined(&inputs) {
+            Ok(inputs) => self.infer(&model, inputs, deadline, None).await,
+            Err(fault) => Err(fault),
+        };
+        let mut took = None;
+        match outcome.map(|outputs| (join::parted(&outputs.tensors, size), outputs)) {
+            Ok((Some(parts), outputs)) => {
+                took = Some(began.elapsed());
+                model.joins.ran(&outputs, size);
+                for (job, tensors) in jobs.drain(..).zip(parts) {
+                    let queue = started.saturating_duration_since(job.queued);
+                    let own = Outputs { tensors, queue, batch: size as u32, ..outputs };
+                    let _ = job.given.send(Given::Answer(Ok(own)));
+                }
+            }
+            // The engine or the time was lost, which says nothing about joining.
+            Err(fault) if fault.code() == Code::Unavailable => {}
+            Ok((None, _)) | Err(_) => model.joins.never(&first.inputs),
+        }
+        // Together they failed, so that each gets its own answer.
+        for job in jobs {
+            self.run_alone(job, started).await;
+        }
+        took
+    }
+
+    /// Runs one request, and tells how long that took if it was answered.
+    async fn run_alone(&self, job: Job, started: Instant) -> Option<Duration> {
+        let Job { model, inputs, deadline, queued, given, .. } = job;
+        let (queue, began) = (started.saturating_duration_since(queued), Instant::now());
+        let answer = self.infer(&model, inputs, deadline, None).await;
+        let took = answer.is_ok().then(|| began.elapsed());
+        answer.iter().for_each(|outputs| model.joins.ran(outputs, 1));
+        let _ = given.send(Given::Answer(answer.map(|outputs| Outputs { queue, ..outputs })));
+        took
     }
 
     async fn infer(

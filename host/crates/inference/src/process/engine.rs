@@ -31,8 +31,10 @@ pub(super) struct Spec {
     pub(super) device: &'static str,
     pub(super) command: EngineCommand,
     pub(super) config: EngineConfig,
-    /// The most memory that the process may take.
-    pub(super) memory: Option<u64>,
+    /// The most memory that the process may hold, bytes: it is replaced when it holds more.
+    pub(super) memory: u64,
+    /// Whether the kernel refuses it more than that as well. Drivers of GPUs reserve memory that they never touch.
+    pub(super) bounded: bool,
     /// The longest that a model may run.
     pub(super) run_limit: Duration,
 }
@@ -113,7 +115,10 @@ impl Engine {
                 engine.ended(born).await;
             }
         });
-        let body = RequestBody::Start { config: self.spec.config.clone(), memory: self.spec.memory };
+        let body = RequestBody::Start {
+            config: self.spec.config.clone(),
+            memory: self.spec.bounded.then_some(self.spec.memory),
+        };
         let started = tokio::time::timeout(START_LIMIT, link.ask(body, None, None, START_LIMIT)).await;
         if let Err(fault) = started.unwrap_or_else(|_| Err(died())) {
             link.kill();

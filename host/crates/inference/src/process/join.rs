@@ -3,67 +3,30 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use aimass_core::{Result, Signature, Tensor};
 use bytes::BytesMut;
 
 use super::link::Outputs;
+use super::worth::Worth;
 use crate::pool::lock;
-
-/// The most requests that run together. Transformers gain little beyond it, and others wait meanwhile.
-pub(super) const MOST: usize = 8;
-
-/// How many of `count` requests run together: an engine plans every batch size anew, so there are few.
-pub(super) fn size(count: usize) -> usize {
-    match count {
-        MOST.. => MOST,
-        4.. => 4,
-        _ => 1,
-    }
-}
 
 /// What is known of joining one model's requests: by shape, for a model can gain at one and lose at another.
 pub(super) struct Joins {
     possible: bool,
-    trials: Mutex<HashMap<u64, Trial>>,
+    shapes: Mutex<HashMap<u64, Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    worth: Worth,
+    /// These inputs cannot be joined, although the signature looks like it.
+    never: bool,
 }
 
 /// Shapes that are measured; others run alone. A model is used at a handful.
 const SHAPES: usize = 64;
-
-/// Runs that are measured before anything is decided; the first one of a size plans, and is slow.
-const RUNS: u32 = 8;
-
-/// What joining must gain, at least: less is noise, and others wait longer for a turn behind a batch.
-const GAIN: f64 = 0.85;
-
-#[derive(Default)]
-struct Trial {
-    /// Seconds a request, alone and joined.
-    alone: Least,
-    joined: Least,
-    never: bool,
-}
-
-/// The shortest run: whatever else the machine does only makes runs longer, so averages taken at different loads cannot
-/// be compared.
-struct Least {
-    runs: u32,
-    seconds: f64,
-}
-
-impl Default for Least {
-    fn default() -> Self {
-        Self { runs: 0, seconds: f64::INFINITY }
-    }
-}
-
-impl Least {
-    fn add(&mut self, seconds: f64) {
-        self.runs = self.runs.saturating_add(1);
-        self.seconds = self.seconds.min(seconds);
-    }
-}
 
 impl Joins {
     /// Requests can be joined if the first dimension of every input and output is open: nearly always the batch.
@@ -71,50 +34,49 @@ impl Joins {
         let open = |ports: &[aimass_core::Port]| {
             !ports.is_empty() && ports.iter().all(|p| p.shape.first() == Some(&-1) && p.element_type.size().is_some())
         };
-        Self { possible: open(&signature.inputs) && open(&signature.outputs), trials: Mutex::default() }
+        Self { possible: open(&signature.inputs) && open(&signature.outputs), shapes: Mutex::default() }
     }
 
     pub(super) fn possible(&self) -> bool {
         self.possible
     }
 
-    /// What a request must have in common with another one to be joined with it; nothing if it runs alone: it is a
-    /// batch already, or joining does not pay.
+    /// What a request must have in common with another one to be joined with it; nothing if it is a batch already.
     pub(super) fn key(&self, inputs: &[Tensor]) -> Option<u64> {
-        if !self.possible || inputs.iter().any(|tensor| tensor.shape().first() != Some(&1)) {
-            return None;
+        if self.possible { shape_of_one(inputs) } else { None }
+    }
+
+    /// How many of `waiting` requests with this key the next turn takes, if it may hold its worker for `hold`.
+    pub(super) fn turn(&self, key: u64, waiting: u64, now: Instant, hold: Duration) -> u64 {
+        match lock(&self.shapes).get_mut(&key) {
+            Some(known) if !known.never => {
+                known.worth.turn(usize::try_from(waiting).unwrap_or(usize::MAX), now, hold) as u64
+            }
+            _ => 1,
         }
-        let key = shape(inputs);
-        let trials = lock(&self.trials);
-        trials.get(&key).is_some_and(Trial::joins).then_some(key)
     }
 
     /// Learns from a run of `size` requests together.
     pub(super) fn ran(&self, outputs: &Outputs, size: usize) {
         let Some(key) = outputs.shape.filter(|_| self.possible) else { return };
-        let mut trials = lock(&self.trials);
-        if trials.len() >= SHAPES && !trials.contains_key(&key) {
-            return;
+        let mut shapes = lock(&self.shapes);
+        if shapes.len() < SHAPES || shapes.contains_key(&key) {
+            shapes.entry(key).or_default().worth.ran(size, outputs.compute);
         }
-        let trial = trials.entry(key).or_default();
-        let seconds = outputs.compute.as_secs_f64() / size as f64;
-        match size {
-            1 => trial.alone.add(seconds),
-            _ => trial.joined.add(seconds),
+    }
+
+    /// Learns from a request that ran alone, and `size` others that ran joined right after it.
+    pub(super) fn examined(&self, key: u64, size: usize, took: (Duration, Duration), now: Instant) {
+        if let Some(known) = lock(&self.shapes).get_mut(&key) {
+            known.worth.examined(size, took, now);
         }
     }
 
     /// These inputs cannot be joined, although the signature looks like it.
     pub(super) fn never(&self, inputs: &[Tensor]) {
-        let mut trials = lock(&self.trials);
-        trials.entry(shape(inputs)).or_default().never = true;
-    }
-}
-
-impl Trial {
-    fn joins(&self) -> bool {
-        let tried = self.joined.runs >= RUNS;
-        !self.never && self.alone.runs >= RUNS && (!tried || self.joined.seconds < GAIN * self.alone.seconds)
+        if let Some(known) = lock(&self.shapes).get_mut(&shape(inputs)) {
+            known.never = true;
+        }
     }
 }
 
@@ -176,12 +138,6 @@ mod tests {
         vec![Tensor::from_elements("x", [1, 2], &[value, -value]).unwrap()]
     }
 
-    fn took(seconds: f64, inputs: &[Tensor]) -> Outputs {
-        let shape = shape_of_one(inputs);
-        let compute = Duration::from_secs_f64(seconds);
-        Outputs { tensors: vec![], memory: 0, queue: Duration::ZERO, compute, batch: 1, shape }
-    }
-
     #[test]
     fn what_was_joined_comes_apart_again() {
         let rows = [row(1.0), row(2.0), row(3.0)];
@@ -192,23 +148,29 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_joined_only_where_it_was_measured_to_pay() {
+    fn only_single_rows_of_a_model_with_an_open_batch_are_joined() {
         let port = |shape: &[i64]| Port::new("x", ElementType::Fp32, shape);
         let signature =
             |shape: &[i64]| Signature { inputs: vec![port(shape)], outputs: vec![port(shape)], ..Default::default() };
         assert!(!Joins::of(&signature(&[1, 2])).possible());
-        for (together, pays) in [(0.5, true), (0.95, false), (1.5, false)] {
-            let joins = Joins::of(&signature(&[-1, 2]));
-            let inputs = row(1.0);
-            assert_eq!(joins.key(&inputs), None, "nothing is known yet");
-            (0..RUNS).for_each(|_| joins.ran(&took(1.0, &inputs), 1));
-            assert!(joins.key(&inputs).is_some(), "it is tried");
-            // The first one plans, and others share the machine.
-            joins.ran(&took(100.0, &inputs), 4);
-            (1..RUNS).for_each(|_| joins.ran(&took(4.0 * together, &inputs), 4));
-            assert_eq!(joins.key(&inputs).is_some(), pays, "{together}");
-            let batch = vec![Tensor::from_elements("x", [2, 2], &[0f32; 4]).unwrap()];
-            assert_eq!(joins.key(&batch), None, "a batch already");
-        }
+        let joins = Joins::of(&signature(&[-1, 2]));
+        let batch = vec![Tensor::from_elements("x", [2, 2], &[0f32; 4]).unwrap()];
+        assert_eq!(joins.key(&batch), None, "a batch already");
+        let key = joins.key(&row(1.0)).unwrap();
+        assert_eq!(joins.key(&row(2.0)), Some(key));
+        let (now, hold) = (Instant::now(), Duration::from_secs(1));
+        assert_eq!(joins.turn(key, 32, now, hold), 1, "nothing is known yet");
+        let outputs = Outputs {
+            tensors: vec![],
+            memory: 0,
+            queue: Duration::ZERO,
+            compute: Duration::from_millis(1),
+            batch: 1,
+            shape: Some(key),
+        };
+        joins.ran(&outputs, 1);
+        assert_eq!(joins.turn(key, 32, now, hold), 5, "it is examined");
+        joins.never(&row(1.0));
+        assert_eq!(joins.turn(key, 32, now + Duration::from_secs(60), hold), 1);
     }
 }

@@ -9,6 +9,7 @@
 
 mod blame;
 mod child;
+mod company;
 mod dispatch;
 mod engine;
 mod join;
@@ -21,7 +22,9 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod weights;
 mod wire;
+mod worth;
 
 pub use blame::ModelKey;
 pub use child::serve;

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use aimass_core::{Result, Signature, Tensor, seam};
 use async_trait::async_trait;
 
-use super::blame::ModelKey;
-use super::dispatch::Queued;
+use super::dispatch::{Owner, Queued};
 use super::engine::Engine;
 use super::join::Joins;
 use super::link::Link;
@@ -38,12 +37,7 @@ pub struct ProcessModel {
 
 impl ProcessModel {
     /// What `link`'s process said when it loaded number `number`.
-    pub(super) fn new(
-        owner: (Arc<str>, ModelKey),
-        engine: Arc<Engine>,
-        at: (Arc<Link>, u64),
-        head: &LoadedHead,
-    ) -> Self {
+    pub(super) fn new(owner: Owner, engine: Arc<Engine>, at: (Arc<Link>, u64), head: &LoadedHead) -> Self {
         let (signature, placement) = (head.signature(), head.placement());
         let alone = placement.backend == crate::gpu::NAME;
         let queued = engine.dispatcher.add(owner, at, Joins::of(&signature), alone);

@@ -12,10 +12,12 @@ use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::blame::{Blame, ModelKey};
+use super::dispatch::Owner;
 use super::engine::{Engine, Spec};
 use super::link::Link;
 use super::models::ProcessModel;
 use super::region::Region;
+use super::weights::Weights;
 use super::wire::{ReplyBody, RequestBody};
 use crate::engines::{Device, DeviceInfo, EngineConfig, GpuPolicy};
 use crate::loaded::Placement;
@@ -25,9 +27,6 @@ const LOAD_SLACK: Duration = Duration::from_secs(10);
 
 /// Models that are read at once, by each engine: reading takes a core, and memory beside the model's own.
 const LOADS: usize = 2;
-
-/// Whose a model is, and what it is known by.
-type Owner = (Arc<str>, ModelKey);
 
 /// How a child is started: a program that calls [`serve`](super::serve), and the arguments before the device.
 #[derive(Clone, Debug)]
@@ -68,7 +67,8 @@ pub struct ProcessConfig {
     pub engines: EngineConfig,
     /// How they are started.
     pub command: EngineCommand,
-    /// The most memory that the CPU engine's process may take, bytes. It is replaced when it takes more.
+    /// The most memory that the process of an engine may take, bytes: it is replaced when it takes more. What a
+    /// graphics card holds by itself does not count.
     pub memory: u64,
     /// The longest that a model may run: an engine that does not answer for so long is replaced.
     pub run_limit: Duration,
@@ -78,6 +78,7 @@ pub struct ProcessConfig {
 pub struct EngineProcesses {
     config: ProcessConfig,
     pub(super) blame: Arc<Blame>,
+    weights: Weights,
     /// Reads what is uploaded, and holds nothing: a file that ends it ends nobody's calls.
     inspector: Arc<Engine>,
     inspecting: Semaphore,
@@ -93,8 +94,8 @@ impl EngineProcesses {
         let blame = Arc::new(Blame::default());
         let cpu = EngineConfig { gpu: GpuPolicy::Off, ..config.engines.clone() };
         let engine = |device, config: &ProcessConfig, engines: EngineConfig, blame| {
-            let (command, memory, run_limit) = (config.command.clone(), Some(config.memory), config.run_limit);
-            Engine::new(Spec { device, command, config: engines, memory, run_limit }, blame)
+            let (command, memory, run_limit) = (config.command.clone(), config.memory, config.run_limit);
+            Engine::new(Spec { device, command, config: engines, memory, bounded: true, run_limit }, blame)
         };
         let inspector = EngineConfig { threads: 1, ..cpu.clone() };
         Self {
@@ -104,6 +105,7 @@ impl EngineProcesses {
             loading: Semaphore::new(LOADS),
             gpu: OnceCell::new(),
             numbers: AtomicU64::new(0),
+            weights: Weights::default(),
             blame,
             config,
         }
@@ -117,8 +119,9 @@ impl EngineProcesses {
     pub async fn inspect(&self, onnx: Bytes) -> Result<Signature> {
         let _one = self.inspecting.acquire().await.map_err(Fault::internal)?;
         let link = self.inspector.link().await?;
-        let read =
-            self.load_into(self.inspector.clone(), link.clone(), onnx, Device::Cpu, ("".into(), "upload".into())).await;
+        let nobody: Arc<str> = "".into();
+        let owner = Owner { weight: self.weights.of(&nobody), tenant: nobody, key: "upload".into() };
+        let read = self.load_into(self.inspector.clone(), link.clone(), onnx, Device::Cpu, owner).await;
         match read {
             Ok(model) => Ok(model.signature().clone()),
             Err(fault) if fault.code() == Code::Unavailable && link.closed() => {
@@ -137,7 +140,8 @@ impl EngineProcesses {
     /// it; `unavailable` if the engine dies of it, or did so three times.
     pub async fn load(&self, onnx: Bytes, want: Device, tenant: &str, key: ModelKey) -> Result<ProcessModel> {
         self.blame.check(&key)?;
-        let owner = (tenant.into(), key);
+        let tenant: Arc<str> = tenant.into();
+        let owner = Owner { weight: self.weights.of(&tenant), tenant, key };
         let _one = self.loading.acquire().await.map_err(Fault::internal)?;
         let elsewhere = match self.on_gpu(&onnx, want, &owner).await? {
             Ok(model) => return Ok(model),
@@ -152,6 +156,11 @@ impl EngineProcesses {
         // Which CPU engine serves is known only now.
         let backend = model.placement().backend.clone();
         Ok(model.placed(Placement { backend, ..elsewhere }))
+    }
+
+    /// Gives a tenant's requests that come from now on this weight, beside those of others; before that it is 1.
+    pub fn set_weight(&self, tenant: &str, weight: u32) {
+        self.weights.set(tenant, weight);
     }
 
     /// The devices that there are.
@@ -214,8 +223,9 @@ impl EngineProcesses {
                 command: self.config.command.clone(),
                 // The reference that the GPU's answers are compared with is tract's.
                 config: EngineConfig { onnxruntime: None, ..self.config.engines.clone() },
-                // Drivers reserve address space and memory as they like.
-                memory: None,
+                // Of a software device that is all its memory, of a graphics card the host's part alone.
+                memory: self.config.memory,
+                bounded: false,
                 run_limit: self.config.run_limit,
             };
             let engine = Engine::new(spec, self.blame.clone());
@@ -245,7 +255,7 @@ impl EngineProcesses {
             region.put(0, &onnx).map_err(Fault::internal)?;
             let body = RequestBody::Load { model: number, length: onnx.len(), device };
             drop(onnx);
-            match link.ask(body, Some(region.file()), Some(owner.1.clone()), limit).await? {
+            match link.ask(body, Some(region.file()), Some(owner.key.clone()), limit).await? {
                 ReplyBody::Loaded(head) => Ok(ProcessModel::new(owner, engine, (link, number), &head)),
                 _ => Err(Fault::internal("an engine's answer is of another kind")),
             }

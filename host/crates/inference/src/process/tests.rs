@@ -21,8 +21,12 @@ fn this_is_the_child() {
 }
 
 fn processes(memory: u64, run_limit: Duration) -> EngineProcesses {
+    processes_with(GpuPolicy::Off, memory, run_limit)
+}
+
+fn processes_with(gpu: GpuPolicy, memory: u64, run_limit: Duration) -> EngineProcesses {
     EngineProcesses::new(ProcessConfig {
-        engines: EngineConfig { threads: 2, gpu: GpuPolicy::Off, ..EngineConfig::default() },
+        engines: EngineConfig { threads: 2, gpu, ..EngineConfig::default() },
         command: EngineCommand {
             program: std::env::current_exe().unwrap(),
             arguments: ["process::tests::this_is_the_child", "--exact", "--test-threads=1", "--quiet", "--skip"]
@@ -160,6 +164,36 @@ async fn f59_a_model_that_eats_memory_kills_thrice_and_is_quarantined() {
     assert!(fault.detail().contains("quarantined"), "{fault}");
     // Others are served; the engine waits a moment between deaths that follow one another.
     let other = when_up(&processes, mlp(1, 4, 4, 4).build(), &"b/mlp".into()).await;
+    other.infer_timed(vec![ramp(&[1, 4])], soon()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f59_a_gpu_engine_that_takes_too_much_memory_is_replaced() {
+    if let Err(reason) = crate::gpu::Gpu::default().device() {
+        return println!("SKIPPED: no Vulkan device: {reason}");
+    }
+    let processes = processes_with(GpuPolicy::Any, 400 << 20, Duration::from_secs(60));
+    let double = Builder::default().input("x", &[-1, 1024]).node("Add", &["x", "x"], "y", vec![]);
+    let double = double.output("y", &[-1, 1024]).build();
+    let load = async |model: &[u8], name: &str| {
+        loop {
+            let loaded = processes.load(model.to_vec().into(), Device::Gpu, "t", name.into()).await;
+            match loaded {
+                Ok(model) => return model,
+                Err(fault) => tokio::time::sleep(fault.retry().unwrap_or_else(|| panic!("{fault}"))).await,
+            }
+        }
+    };
+    let soon = || Instant::now() + Duration::from_secs(60);
+    let eater = load(&double, "a/eater").await;
+    assert_eq!(eater.placement().backend, "wonnx");
+    eater.infer_timed(vec![ramp(&[1, 1024])], soon()).await.unwrap();
+    // 117 MiB, which are held as the request, on the device twice, and by the canary.
+    let fault = eater.infer_timed(vec![ramp(&[30_000, 1024])], soon()).await.unwrap_err();
+    assert_eq!(fault.code(), Code::Unavailable, "{fault}");
+    assert!(!eater.alive(), "{fault}");
+    let other = load(&mlp(1, 4, 4, 4).build(), "b/mlp").await;
+    assert_eq!(other.placement().backend, "wonnx");
     other.infer_timed(vec![ramp(&[1, 4])], soon()).await.unwrap();
 }
 

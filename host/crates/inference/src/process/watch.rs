@@ -30,11 +30,10 @@ pub(super) async fn watch(link: Arc<Link>, engine: Weak<Engine>) {
             link.kill();
             return;
         }
-        if let Some(limit) = engine.spec.memory
-            && let Some(resident) = resident(link.pid)
+        let (limit, device, pid) = (engine.spec.memory, engine.spec.device, link.pid);
+        if let Some(resident) = resident(pid)
             && resident > limit
         {
-            let (device, pid) = (engine.spec.device, link.pid);
             tracing::error!(device, pid, resident, limit, "an engine process takes too much memory and is replaced");
             link.kill();
         }

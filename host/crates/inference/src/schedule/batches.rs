@@ -30,6 +30,8 @@ pub(super) struct Share {
 /// A batch that is being put together.
 struct Forming<J> {
     rows: u64,
+    /// What it may grow to.
+    max_rows: u64,
     jobs: Vec<J>,
     /// What the callers think that it costs.
     hints: Duration,
@@ -60,13 +62,15 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
         now: Instant,
         flow_key: FlowKey,
         is_gone: &mut impl FnMut(&J) -> bool,
+        turn: &mut impl FnMut(&J, u64) -> u64,
     ) -> Option<Batch<J>> {
         let flow = self.flows.get_mut(flow_key)?;
         flow.state = FlowState::Idle;
         let (tenant, model_key) = (flow.tenant, flow.model);
-        let mut forming = Forming { rows: 0, jobs: Vec::new(), hints: Duration::ZERO, shares: Vec::new() };
+        let mut forming = Forming { rows: 0, max_rows: 1, jobs: Vec::new(), hints: Duration::ZERO, shares: Vec::new() };
         while let Some(lane) = self.flows.get_mut(flow_key)?.ready.pop_front() {
-            self.take(lane, tenant, model_key, &mut forming, is_gone);
+            forming.max_rows = self.max_rows(lane, model_key, turn);
+            self.take(lane, tenant, &mut forming, is_gone);
             if !forming.jobs.is_empty() {
                 self.take_riders(lane, flow_key, model_key, &mut forming, is_gone);
                 let batch = self.start(model_key, forming);
@@ -84,16 +88,22 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
         None
     }
 
+    /// The rows that a batch from this lane may have: what the model allows, and what its first request is worth.
+    fn max_rows(&self, lane: LaneKey, model: ModelKey, turn: &mut impl FnMut(&J, u64) -> u64) -> u64 {
+        let allowed = self.models.get(model).map_or(1, |m| u64::from(m.policy.max_batch));
+        let first = self.lanes.get(lane).filter(|lane| lane.key.is_some() && allowed > 1);
+        let asked = first.and_then(|lane| Some(turn(&self.requests.get(lane.head?)?.job, lane.rows)));
+        asked.map_or(allowed, |rows| rows.min(allowed))
+    }
+
     /// Moves requests from a lane into a batch, as many as fit: in order, so that none is overtaken for its size.
     fn take(
         &mut self,
         lane_key: LaneKey,
         tenant: TenantKey,
-        model: ModelKey,
         forming: &mut Forming<J>,
         is_gone: &mut impl FnMut(&J) -> bool,
     ) {
-        let max_rows = self.models.get(model).map_or(1, |m| u64::from(m.policy.max_batch));
         let Some(lane) = self.lanes.get_mut(lane_key) else { return };
         let joins = lane.key.is_some();
         if lane.state == LaneState::Ready {
@@ -103,7 +113,7 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
         while let Some(head) = self.lanes.get(lane_key).and_then(|lane| lane.head) {
             let Some(queued) = self.requests.get(head) else { break };
             let gone = is_gone(&queued.job);
-            let fits = forming.jobs.is_empty() || (joins && forming.rows + u64::from(queued.rows) <= max_rows);
+            let fits = forming.jobs.is_empty() || (joins && forming.rows + u64::from(queued.rows) <= forming.max_rows);
             if !gone && !fits {
                 break;
             }
@@ -135,9 +145,8 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
     ) {
         let Some(batch_key) = self.lanes.get(lane).and_then(|lane| lane.key) else { return };
         let Some(model) = self.models.get_mut(model_key) else { return };
-        let max_rows = u64::from(model.policy.max_batch);
         let flows = model.flows.len();
-        if flows < 2 || forming.rows >= max_rows {
+        if flows < 2 || forming.rows >= forming.max_rows {
             return;
         }
         let from = model.cursor;
@@ -156,14 +165,14 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
             let before = forming.jobs.len();
             // What stays behind keeps its place: ready, or held.
             let state = self.lanes.get(lane).map(|l| l.state);
-            self.take(lane, tenant, model_key, forming, is_gone);
+            self.take(lane, tenant, forming, is_gone);
             if let (Some(LaneState::Ready), Some(lane)) = (state, self.lanes.get_mut(lane)) {
                 lane.state = LaneState::Ready;
             }
             if forming.jobs.len() > before {
                 self.rounds.join(tenant);
             }
-            if forming.rows >= max_rows {
+            if forming.rows >= forming.max_rows {
                 return;
             }
         }
@@ -171,7 +180,7 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
 
     /// Counts a batch as under way, and charges its tenants by rows what it is expected to cost.
     fn start(&mut self, model_key: ModelKey, forming: Forming<J>) -> Batch<J> {
-        let Forming { rows, jobs, hints, mut shares } = forming;
+        let Forming { rows, jobs, hints, mut shares, .. } = forming;
         let hinted = hints.min(LONGEST).as_nanos() as i64;
         let mut group = None;
         let mut expected = hinted;

@@ -150,7 +150,15 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
 
     /// What a worker that is free does now. `is_gone` says of a job that nobody waits for it any more: it is dropped
     /// instead of run.
-    pub(crate) fn next(&mut self, now: Instant, mut is_gone: impl FnMut(&J) -> bool) -> Next<J> {
+    ///
+    /// `turn` says how many rows a batch is to have that begins with this job, of so many that wait with its batch key:
+    /// no more than the model's `max_batch`, which is asked for nothing else.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        mut is_gone: impl FnMut(&J) -> bool,
+        mut turn: impl FnMut(&J, u64) -> u64,
+    ) -> Next<J> {
         self.expire(now);
         self.end_holds(now);
         let free = self.flights.len() < self.config.workers;
@@ -160,7 +168,7 @@ impl<T: Clone + Eq + Hash, J> Scheduler<T, J> {
                     self.rounds.set_ready(tenant, false);
                     continue;
                 };
-                if let Some(batch) = self.form(now, flow, &mut is_gone) {
+                if let Some(batch) = self.form(now, flow, &mut is_gone, &mut turn) {
                     return Next::Run(batch);
                 }
             }

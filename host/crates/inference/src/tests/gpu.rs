@@ -1,9 +1,12 @@
 //! The GPU path on whatever Vulkan device there is; without one these tests say so and pass.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use aimass_core::Code;
 
 mod lowered;
+mod operators;
 
 use crate::backend::{Backend, LoadOptions, RunError};
 use crate::testing::{Builder, conv_net, floats, mlp};
@@ -131,9 +134,13 @@ fn what_wonnx_gets_wrong_or_refuses_is_right_after_lowering() {
         return;
     }
     let (mut wrong, mut failed) = (0, vec![]);
-    for (name, model) in lowered::cases() {
+    for (name, model) in lowered::cases().into_iter().chain(operators::cases()) {
         let model = model.build();
-        let cpu = || Tract.load(&model, &LoadOptions::default()).unwrap_or_else(|e| panic!("{name}: the CPU: {e}"));
+        if let Err(refused) = Tract.load(&model, &LoadOptions::default()) {
+            failed.push(format!("{name}: the CPU: {refused}"));
+            continue;
+        }
+        let cpu = || Tract.load(&model, &LoadOptions::default()).unwrap();
         // Without the pass: refused by the whitelist, by wonnx, or wrong.
         let (listed, without) = crate::gpu::unlowered(&model, cpu());
         let bad = listed.is_err() || without.as_ref().map_or(true, |error| *error > 1e-3);
@@ -147,6 +154,79 @@ fn what_wonnx_gets_wrong_or_refuses_is_right_after_lowering() {
     assert!(failed.is_empty(), "{failed:#?}");
     // Silently wrong, each for a reason of its own; the others fail loudly, or are right on this device by chance.
     assert!(wrong >= 6, "the canary saw {wrong} wrong models");
+}
+
+#[test]
+fn a_sigmoid_of_what_is_far_below_0_is_not_held_to_the_references_own_error() {
+    if any_gpu().is_none() {
+        return;
+    }
+    // As in the PP-OCR detector, which finds no text in noise: e^-17 or less, and 4.8e-7 from tract.
+    let far = || {
+        let model = Builder::default().input("x", &[2, 2]).initializer(floats("far", &[1], &[-17.0]));
+        model.node("Add", &["x", "far"], "z", vec![]).node("Sigmoid", &["z"], "s", vec![])
+    };
+    let plain = far().node("Flatten", &["s"], "y", vec![]).output("y", &[2, 2]).build();
+    let scaled = far().initializer(floats("by", &[1], &[1e6])).node("Mul", &["s", "by"], "y", vec![]);
+    let scaled = scaled.output("y", &[2, 2]).build();
+    let error = |model: &[u8]| {
+        let options = LoadOptions::default();
+        crate::gpu::lowered(model, Tract.load(model, &options).unwrap(), &options).unwrap()
+    };
+    assert!(error(&plain) < 1e-3);
+    // What is computed from it has a scale of its own, and there the reference's error is seen.
+    assert!(error(&scaled) > 0.5);
+}
+
+#[test]
+fn every_operator_with_a_rule_has_a_model_that_the_rule_cures() {
+    let rules = names(include_str!("../gpu/lower/rules.rs"), "fn apply", "_ => one(activation");
+    let reductions = names(include_str!("../gpu/lower/rules/reduce.rs"), "fn over", "_ => return Err");
+    let activations = names(include_str!("../gpu/lower/rules/activation.rs"), "let known", "if !known");
+    assert!(rules.len() > 60 && reductions.len() >= 10 && activations.len() > 35, "{rules:?}{reductions:?}");
+    let mut cured: Vec<&str> = operators::cases().into_iter().map(|(name, _)| name).collect();
+    for (name, model) in operators::without_reference() {
+        // Once tract has it, a model is due in the list of those that are cured.
+        let reference = Tract.load(&model.build(), &LoadOptions::default());
+        assert!(reference.is_err() || name == "GlobalLpPool", "{name} is known to tract now");
+        cured.push(name);
+    }
+    let all = rules.into_iter().chain(reductions).chain(activations);
+    let missing: Vec<&str> = all.filter(|op| *op != "Reduce" && !cured.contains(op)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_operator_on_the_whitelist_is_right_in_a_case_of_the_node_suite() {
+    let listed = names(include_str!("../gpu/whitelist/nodes.rs"), "fn rule", "_ => Err");
+    assert!(listed.len() > 45, "{listed:?}");
+    let right: Vec<&str> = include_str!("../../conformance/wonnx.txt")
+        .lines()
+        .filter_map(|line| line.strip_prefix("test_")?.split_once(": "))
+        .filter(|(_, verdicts)| verdicts.contains("right"))
+        .map(|(case, _)| case)
+        .collect();
+    // `ReduceMean` is tested as reduce_mean_…, `GlobalAveragePool` as globalaveragepool.
+    let tested = |op: &&str| {
+        let op = if *op == "BatchNormalization" { "batchnorm".into() } else { op.to_lowercase() };
+        right.iter().any(|case| {
+            let mut name = String::new();
+            case.split('_').any(|word| {
+                name.push_str(word);
+                name == op
+            })
+        })
+    };
+    let untested: Vec<&str> = listed.into_iter().filter(|op| !tested(op)).collect();
+    assert!(untested.is_empty(), "{untested:?}");
+}
+
+/// The operators that a source file names between two of its words.
+fn names(source: &'static str, from: &str, to: &str) -> BTreeSet<&'static str> {
+    let part = &source[source.find(from).unwrap()..];
+    let part = &part[..part.find(to).unwrap()];
+    let quoted = part.split('"').skip(1).step_by(2);
+    quoted.filter(|word| word.starts_with(char::is_uppercase) && word.chars().all(char::is_alphanumeric)).collect()
 }
 
 #[test]

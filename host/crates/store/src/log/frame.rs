@@ -28,7 +28,8 @@ impl Header {
     /// The header at the start of `bytes`, if a whole and valid one is there.
     pub(super) fn read(bytes: &[u8], salt: u64) -> Option<Self> {
         let (header, _) = bytes.split_first_chunk::<HEADER>()?;
-        if u32_at(header, 20) != header_checksum(&header[..20], salt) {
+        // A fuzzer (tests/fuzz) finds no checksums; what is behind them must hold without.
+        if !cfg!(fuzzing) && u32_at(header, 20) != header_checksum(&header[..20], salt) {
             return None;
         }
         let first = u64::from(u32_at(header, 0)) | u64::from(u32_at(header, 4)) << 32;
@@ -45,7 +46,8 @@ impl Header {
     pub(super) fn records<'a>(&self, bytes: &'a [u8]) -> Option<Vec<(usize, &'a [u8])>> {
         let frame = bytes.get(..self.frame())?;
         let payload = &frame[HEADER..HEADER + self.payload];
-        if frame[frame.len() - 1] != END || crc32fast::hash(payload) != self.checksum {
+        let sound = cfg!(fuzzing) || crc32fast::hash(payload) == self.checksum;
+        if frame[frame.len() - 1] != END || !sound {
             return None;
         }
         let mut records = Vec::new();

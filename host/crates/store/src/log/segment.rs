@@ -88,12 +88,25 @@ impl Segment {
 
     /// Hands every record to `visit`, up to the first place where no whole frame stands.
     pub(super) fn scan(self: &Arc<Self>, visit: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<Scanned> {
-        let bytes = fs::read(&self.path).map_err(|e| io_fault(format!("read {}", self.path.display()), &e))?;
+        self.scan_bytes(&self.read()?, visit)
+    }
+
+    /// All bytes that the file has by now.
+    pub(super) fn read(&self) -> Result<Vec<u8>> {
+        fs::read(&self.path).map_err(|e| io_fault(format!("read {}", self.path.display()), &e))
+    }
+
+    /// As [`Segment::scan`], over bytes that were read.
+    pub(super) fn scan_bytes(
+        self: &Arc<Self>,
+        bytes: &[u8],
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+    ) -> Result<Scanned> {
         let (mut at, mut next) = (HEADER.min(bytes.len()), self.first);
         loop {
             let frame = Header::read(&bytes[at..], self.salt).filter(|h| h.first == next);
             let Some((header, records)) = frame.and_then(|h| Some((h, h.records(&bytes[at..])?))) else {
-                let tail = judge(&bytes, at, next, self.salt);
+                let tail = judge(bytes, at, next, self.salt);
                 return Ok(Scanned { end: at as u64, next, tail });
             };
             for (offset, record) in records {

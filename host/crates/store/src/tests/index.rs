@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aimass_core::event::{Settings, UploadWish};
+use aimass_core::event::{Limits, Settings, UploadWish};
 use proptest::prelude::*;
 
 use super::*;
@@ -18,6 +18,7 @@ enum Step {
     Delete(u8, u8),
     Settings(u8, u8, u8),
     Public(u8, u8, bool),
+    Limit(u8, u8),
     Mint(u8, Option<u8>),
     Revoke(u8),
     Accept(u8, u8),
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         (t.clone(), o.clone()).prop_map(|(t, o)| Step::Delete(t, o)),
         (t.clone(), o.clone(), any::<u8>()).prop_map(|(t, o, v)| Step::Settings(t, o, v)),
         (t.clone(), o, any::<bool>()).prop_map(|(t, o, p)| Step::Public(t, o, p)),
+        (t.clone(), any::<u8>()).prop_map(|(t, w)| Step::Limit(t, w)),
         (0..9u8, proptest::option::of(t)).prop_map(|(j, t)| Step::Mint(j, t)),
         (0..9u8).prop_map(Step::Revoke),
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Accept(t, id)),
@@ -89,6 +91,10 @@ async fn take(store: &Store, step: Step) {
                 scopes: vec![],
                 expires: 9,
             },
+            Step::Limit(n, weight) => {
+                let limits = Limits { weight: std::num::NonZeroU32::new(weight.into()), ..Limits::default() };
+                Event::TenantLimitsSet { tenant: t(n), limits }
+            }
             Step::Revoke(jti) => Event::TokenRevoked { jti: jti.to_string() },
         };
         Ok((Some(event), ()))

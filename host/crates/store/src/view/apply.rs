@@ -1,6 +1,6 @@
 //! What an event changes in the view. One function for live writes, replay and rebuild, so they cannot differ.
 
-use aimass_core::event::Event;
+use aimass_core::event::{Event, Limits};
 use aimass_core::{Code, Fault, Name, Result};
 use serde::Serialize;
 
@@ -29,7 +29,15 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             if state.tenant(tenant)?.is_some() {
                 return Err(conflict(format!("the tenant `{tenant}` exists already")));
             }
-            put(&mut out, keys::tenant(tenant), &TenantRow { name: tenant.clone(), created_ms: time_ms })?;
+            put(
+                &mut out,
+                keys::tenant(tenant),
+                &TenantRow { name: tenant.clone(), created_ms: time_ms, limits: Limits::default() },
+            )?;
+        }
+        Event::TenantLimitsSet { tenant, limits } => {
+            let row = state.tenant(tenant)?.ok_or_else(Fault::not_found)?;
+            put(&mut out, keys::tenant(tenant), &TenantRow { limits: *limits, ..row })?;
         }
         Event::TokenMinted { jti, subject, tenant, scopes, expires } => {
             if let Some(tenant) = tenant {
@@ -137,6 +145,7 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             living(state, tenant, name)?;
             put(&mut out, keys::settings(tenant, name), settings)?;
         }
+        Event::Read { .. } => {}
         Event::PublicAccessSet { tenant, name, public } => {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;

@@ -10,7 +10,7 @@ mod uploads;
 
 pub(crate) use apply::changes;
 pub(crate) use index::Index;
-pub(crate) use open::{JournalEnd, open_or_rebuild, rebuild};
+pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
 pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
 pub(crate) use state::Pending;
 pub use state::State;

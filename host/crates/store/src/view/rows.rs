@@ -1,6 +1,6 @@
 //! What the view tells.
 
-use aimass_core::event::{Actor, Inspection, Kind, Provenance, UploadWish};
+use aimass_core::event::{Actor, Inspection, Kind, Limits, Provenance, UploadWish};
 use aimass_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,9 @@ pub struct TenantRow {
     pub name: Name,
     /// When it came, milliseconds since the epoch.
     pub created_ms: u64,
+    /// Those that are its own.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// A plugin or model, all its versions together.

@@ -12,7 +12,7 @@ mod pointwise;
 mod windows;
 
 pub(super) use arrange::{offsets, strides};
-pub(super) use pointwise::aligned;
+pub(super) use pointwise::{CHANNELED, aligned};
 pub(super) use windows::Window;
 
 use super::graph::{Graph, Id, count};

@@ -50,7 +50,9 @@ pub(super) fn share(g: &mut Graph, fetches: &[Id]) {
         let computed = |input: &&Id| !g.constants.contains_key(*input) && !g.indices.contains_key(*input);
         let inputs: Vec<&Id> = node.input.iter().filter(computed).collect();
         let chained = inputs.len() == 1;
-        let is_costly = chained && (COSTLY.contains(&node.op_type.as_str()) || costly.contains(inputs[0]));
+        // A convolution of 1×1 in groups of one channel is a multiplication.
+        let cheap = node.op_type == "Conv" && g.shape(&node.input[1]).ends_with(&[1, 1, 1]);
+        let is_costly = chained && (COSTLY.contains(&node.op_type.as_str()) && !cheap || costly.contains(inputs[0]));
         let shape = g.shape(&id);
         g.nodes.push(node);
         if !is_costly {

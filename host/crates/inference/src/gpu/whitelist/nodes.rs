@@ -154,6 +154,10 @@ impl Graph<'_> {
         self.constant(node, 1)?;
         let [channels_out, ..] = self.shape(&node.input[1])? else { return Err("its weights have no shape".into()) };
         let group = int(node, "group").unwrap_or(1);
+        // The number of a channel's group is computed from their product, in 32 bits.
+        if (*channels_out as u64).saturating_mul(group.unsigned_abs()) > u64::from(u32::MAX) {
+            return Err("it has too many groups of channels".into());
+        }
         let vectored = kernel == THREE && strides == [1, 1] && group == 1 && channels_out % 4 == 0;
         if vectored {
             // wonnx pads the weights if (and only if) there is a bias, and the padding is 1 or auto_pad is absent. Its

@@ -36,6 +36,27 @@ fn without_batching_every_request_runs_alone() {
 }
 
 #[test]
+fn a_turn_takes_no_more_than_it_is_worth() {
+    let (mut s, now) = subject(9);
+    let model = s.add_model(batching(8, Duration::ZERO));
+    push(&mut s, now, 'a', model, 1..=7);
+    let mut asked = Vec::new();
+    for worth in [1, 4, 0, 100] {
+        let turn = |job: &u32, waiting| {
+            asked.push((*job, waiting));
+            worth
+        };
+        assert!(
+            matches!(s.next(now, |_| false, turn), Next::Run(batch) if batch.jobs.len() as u64 == worth.clamp(1, 4))
+        );
+        if worth == 0 {
+            push(&mut s, now, 'a', model, 8..=10);
+        }
+    }
+    assert_eq!(asked, [(1, 7), (2, 6), (6, 2), (7, 4)]);
+}
+
+#[test]
 fn only_equal_batch_keys_are_joined() {
     let (mut s, now) = subject(9);
     let model = s.add_model(batching(8, Duration::ZERO));

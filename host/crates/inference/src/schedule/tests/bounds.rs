@@ -105,10 +105,10 @@ fn who_has_left_is_dropped_instead_of_run() {
     let (mut s, now) = subject(1);
     let model = s.add_model(batching(2, Duration::ZERO));
     push(&mut s, now, 'a', model, 1..=5);
-    let Next::Run(batch) = s.next(now, |job| [1, 3, 5].contains(job)) else { panic!() };
+    let Next::Run(batch) = s.next(now, |job| [1, 3, 5].contains(job), |_, _| u64::MAX) else { panic!() };
     assert_eq!(batch.jobs, [2, 4]);
     assert!(s.done(now, batch.id, MS));
-    assert!(matches!(s.next(now, |_| true), Next::Idle));
+    assert!(matches!(s.next(now, |_| true, |_, _| u64::MAX), Next::Idle));
     let dropped = s.take_dropped(now);
     assert_eq!(dropped, [Dropped::Gone(1), Dropped::Gone(3), Dropped::Gone(5)]);
 }
@@ -182,7 +182,7 @@ fn memory_follows_what_waits_and_not_what_has_been() {
         let id = s.push(now, Request { tenant: 0, ..request.clone() }).unwrap();
         assert_eq!(s.cancel(id), Some(i));
         s.push(now, request).unwrap();
-        let Next::Run(batch) = s.next(now, |_| false) else { panic!() };
+        let Next::Run(batch) = s.next(now, |_| false, |_, _| u64::MAX) else { panic!() };
         assert!(s.done(now, batch.id, MS));
     }
     let sizes = [

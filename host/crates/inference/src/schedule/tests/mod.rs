@@ -42,7 +42,7 @@ fn push(s: &mut Subject, now: Instant, tenant: char, model: ModelId, jobs: impl 
 }
 
 fn next(s: &mut Subject, now: Instant) -> Next<u32> {
-    s.next(now, |_| false)
+    s.next(now, |_| false, |_, _| u64::MAX)
 }
 
 #[track_caller]

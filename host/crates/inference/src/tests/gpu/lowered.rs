@@ -5,16 +5,16 @@ use tract_onnx::pb::{AttributeProto, TensorProto};
 
 use crate::testing::{Builder, floats, int, ints, mlp, text, value};
 
-fn x(shape: &[i64]) -> Builder {
+pub(super) fn x(shape: &[i64]) -> Builder {
     Builder::default().input("x", shape)
 }
 
-fn y(builder: Builder, shape: &[i64]) -> Builder {
+pub(super) fn y(builder: Builder, shape: &[i64]) -> Builder {
     builder.output("y", shape)
 }
 
 /// Integers, raw, as exporters write them.
-fn whole(name: &str, numbers: &[i64]) -> TensorProto {
+pub(super) fn whole(name: &str, numbers: &[i64]) -> TensorProto {
     TensorProto {
         name: name.into(),
         dims: vec![numbers.len() as i64],
@@ -24,12 +24,12 @@ fn whole(name: &str, numbers: &[i64]) -> TensorProto {
     }
 }
 
-fn opset(version: i64, mut builder: Builder) -> Builder {
+pub(super) fn opset(version: i64, mut builder: Builder) -> Builder {
     builder.opset = version;
     builder
 }
 
-fn float(name: &str, f: f32) -> AttributeProto {
+pub(super) fn float(name: &str, f: f32) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: 1, f, ..Default::default() }
 }
 

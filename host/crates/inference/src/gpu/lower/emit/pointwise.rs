@@ -1,10 +1,13 @@
 //! Element by element.
 
 use super::{exact, next_exact};
-use crate::gpu::lower::graph::{Graph, Id, count, float, int};
+use crate::gpu::lower::graph::{Graph, Id, count, float, int, ints};
 
 /// The largest size of an axis that is tried when a broadcast does not divide into workgroups.
 const STRETCH: usize = 4_096;
+
+/// wonnx starts this many threads for a convolution at most.
+pub(in crate::gpu::lower) const CHANNELED: usize = 65_535 * 256;
 
 impl Graph {
     /// An operator of one input. wonnx computes four elements a thread and checks no bounds.
@@ -38,6 +41,17 @@ impl Graph {
     pub(in crate::gpu::lower) fn binary(&mut self, op: &str, a: &str, b: &str) -> Id {
         let (of_a, of_b) = (self.shape(a), self.shape(b));
         let shape = broadcast(&of_a, &of_b).unwrap_or_default();
+        if of_a == shape
+            && let Some(y) = self.by_channel(op, a, b)
+        {
+            return y;
+        }
+        if of_b == shape
+            && matches!(op, "Add" | "Mul")
+            && let Some(y) = self.by_channel(op, b, a)
+        {
+            return y;
+        }
         if of_a == shape && of_b == shape {
             let threads = count(&shape).div_ceil(4);
             if exact(threads) {
@@ -95,22 +109,68 @@ impl Graph {
 
     /// `x * factor + term`.
     pub(in crate::gpu::lower) fn affine(&mut self, x: &str, factor: f32, term: f32) -> Id {
-        let mut y: Id = x.into();
-        if factor != 1.0 {
-            let factor = self.scalar_of(&y, factor);
-            y = self.mul(&y, &factor);
+        let shape = self.shape(x);
+        if factor == 1.0 && term == 0.0 {
+            return x.into();
         }
-        if term != 0.0 {
-            let term = self.scalar_of(&y, term);
-            y = self.add(&y, &term);
+        if let Some(numbers) = self.constants.get(x) {
+            let numbers = numbers.iter().map(|n| n * factor + term).collect();
+            return self.constant(&shape, numbers);
+        }
+        let n = count(&shape);
+        if n <= CHANNELED {
+            let row = self.view(x, &[1, 1, 1, n]);
+            let y = self.channels(&row, vec![factor], vec![term]);
+            return self.view(&y, &shape);
+        }
+        let mut y: Id = x.into();
+        for (op, number, nothing) in [("Mul", factor, 1.0), ("Add", term, 0.0)] {
+            if number != nothing {
+                let number = self.constant(&vec![1; shape.len().min(1)], vec![number]);
+                y = self.binary(op, &y, &number);
+            }
         }
         y
     }
 
-    /// A number that broadcasts to the value without raising its rank.
-    fn scalar_of(&mut self, x: &str, number: f32) -> Id {
-        let rank = self.shape(x).len().min(1);
-        self.constant(&vec![1; rank], vec![number])
+    /// `x` and a constant of one number, or of one along one axis. wonnx broadcasts with one thread a workgroup (up
+    /// to 65,535 numbers), of which devices run few at once. A convolution of 1×1 does it in workgroups of 256, and gets
+    /// the same numbers.
+    fn by_channel(&mut self, op: &str, x: &str, constant: &str) -> Option<Id> {
+        let shape = self.shape(x);
+        let along = aligned(&self.shape(constant), shape.len());
+        let numbers = self.constants.get(constant)?.get(..count(&along))?.to_vec();
+        let mut long = (0..along.len()).filter(|&axis| along[axis] > 1);
+        let (axis, rest) = (long.next(), long.next());
+        if rest.is_some() || along.len() != shape.len() || self.constants.contains_key(x) || count(&shape) > CHANNELED {
+            return None;
+        }
+        let (before, c, behind) = match axis {
+            Some(axis) => (count(&shape[..axis]), shape[axis], count(&shape[axis + 1..])),
+            None => (1, 1, count(&shape)),
+        };
+        // The number of a channel's group is computed from their product, in 32 bits.
+        if c > 65_535 {
+            return None;
+        }
+        let (factors, terms) = match op {
+            "Add" => (vec![1.0; c], numbers),
+            "Sub" => (vec![1.0; c], numbers.iter().map(|n| -n).collect()),
+            "Mul" => (numbers, vec![0.0; c]),
+            _ => return None,
+        };
+        let images = self.view(x, &[before, c, 1, behind]);
+        let y = self.channels(&images, factors, terms);
+        Some(self.view(&y, &shape))
+    }
+
+    /// `x * factor + term`, each for a channel of the images [N, C, H, W].
+    pub(in crate::gpu::lower) fn channels(&mut self, images: &str, factors: Vec<f32>, terms: Vec<f32>) -> Id {
+        let shape = self.shape(images);
+        let c = shape[1];
+        let (w, b) = (self.constant(&[c, 1, 1, 1], factors), self.constant(&[c], terms));
+        let attributes = vec![ints("kernel_shape", &[1, 1]), int("group", c as i64)];
+        self.push("Conv", &[images, &w, &b], &shape, attributes)
     }
 
     /// 1 where the value is above 0, else 0.

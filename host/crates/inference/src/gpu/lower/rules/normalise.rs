@@ -1,7 +1,7 @@
 //! Normalisations, as means and roots.
 
 use super::super::context::Context;
-use super::super::emit::Window;
+use super::super::emit::{CHANNELED, Window};
 use super::super::graph::{Id, count, float};
 use super::super::op::Op;
 use super::arithmetic::power;
@@ -20,18 +20,28 @@ pub(super) fn batch(c: &mut Context<'_>, op: &Op<'_>) -> Result<Id, String> {
     if n > GROUPS || channels > GROUPS || rest > GROUPS {
         return Err("its input is too large".into());
     }
+    let epsilon = op.float("epsilon", 1e-5);
+    let constants = (1..5).map(|position| c.floats(op, position).ok().flatten()).collect::<Option<Vec<_>>>();
+    if let Some([scale, bias, mean, variance]) = constants.as_deref()
+        && count(&shape) <= CHANNELED
+    {
+        // wonnx's own walks over a channel in one thread.
+        let factors: Vec<f32> =
+            scale.iter().zip(variance).map(|(&s, &v)| (f64::from(s) / f64::from(v + epsilon).sqrt()) as f32).collect();
+        let terms = (bias.iter().zip(mean).zip(&factors))
+            .map(|((&b, &m), &f)| (f64::from(b) - f64::from(m) * f64::from(f)) as f32)
+            .collect();
+        // Images stay as they are, so that wonnx can join it with the activation behind.
+        let x = if shape.len() == 4 { x } else { c.g.view(&x, &[n, channels, rest, 1]) };
+        return Ok(c.g.channels(&x, factors, terms));
+    }
     let x = c.g.view(&x, &[n, channels, rest, 1]);
     let mut parameters = vec![x];
     for position in 1..5 {
         parameters.push(c.x(op, position)?);
     }
     let inputs: Vec<&str> = parameters.iter().map(String::as_str).collect();
-    Ok(c.g.push(
-        "BatchNormalization",
-        &inputs,
-        &[n, channels, rest, 1],
-        vec![float("epsilon", op.float("epsilon", 1e-5))],
-    ))
+    Ok(c.g.push("BatchNormalization", &inputs, &[n, channels, rest, 1], vec![float("epsilon", epsilon)]))
 }
 
 /// (x − mean) / √(variance + epsilon) over these axes.

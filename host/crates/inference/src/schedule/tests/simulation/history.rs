@@ -168,7 +168,9 @@ impl History {
     fn work(&mut self) {
         loop {
             let gone = &self.world.gone;
-            let batch = match self.s.next(self.now, |job| gone.contains(job)) {
+            // Some turns are cut short, as where joining does not pay.
+            let turn = |job: &u32, rows: u64| if job % 7 == 0 { 1 + u64::from(*job) % rows } else { rows };
+            let batch = match self.s.next(self.now, |job| gone.contains(job), turn) {
                 Next::Run(batch) => batch,
                 Next::WaitUntil(at) => {
                     assert!(at > self.now, "a wait for what is past");

@@ -1,0 +1,25 @@
+//! Tokens, forged with the libraries that attackers have.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, eventually, python};
+
+#[test]
+fn f30_f31_f32_f33_tokens_forged_with_pyjwt_and_joserfc_are_refused_alike() {
+    let server = Server::start();
+    server.tenant("acme");
+    let keys = server.data.join("keys");
+    let descriptors = server.descriptors();
+    let said = python::attacker("forged_tokens.py", &[server.address(), keys.to_str().unwrap(), "acme"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    // With nothing wrong, the same key opens the door: what follows is refused for its flaw.
+    assert_eq!(said["accepted"], json!({ "by hand": 200, "PyJWT": 200, "joserfc": 200 }));
+    assert_eq!(said["refusal"][0], 401);
+    assert_eq!(said["wrong"], json!({}));
+    assert!(said["tried"].as_u64().unwrap() >= 200, "{}", said["tried"]);
+    assert_eq!(said["visits"], json!([]), "a key was looked for in the network");
+    server.anonymous().get("/healthz").expect(200);
+    eventually("the descriptors are back", Duration::from_secs(5), || server.descriptors() <= descriptors + 2);
+}
