@@ -161,6 +161,8 @@ impl Compiler {
             .args(&self.command.arguments)
             // Nothing of the server's environment is a compiler's business, its secrets least of all.
             .env_clear()
+            // The allocator would reserve a GiB as memory that is in use, which counts against the child's limit.
+            .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
             .stdin(file.try_clone().map_err(unavailable)?)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -39,7 +39,10 @@ pub fn compile_child() -> Result<u8> {
     file.read_exact_at(&mut wasm, Head::LENGTH as u64).map_err(fault)?;
     // What compiled code depends on is the same here as in the server; the pool is not used.
     let pool = PoolConfig { instances: 1, ..PoolConfig::default() };
-    let engine = engine::build(&pool, &InvocationLimits::default())?;
+    // It was built in the server, without these limits.
+    let Ok(engine) = engine::build(&pool, &InvocationLimits::default()) else {
+        return Ok(Ending::OutOfMemory as u8);
+    };
     let (ending, answer) = match inspect::compile(&engine, &wasm) {
         Ok(code) if code.len() as u64 > head.output => (Ending::TooLarge, vec![]),
         Ok(code) => (Ending::Compiled, code),
