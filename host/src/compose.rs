@@ -13,7 +13,7 @@ use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
 use aimass_platform::{Folders, Guests, Parts, Platform, TenantLimits};
-use aimass_sandbox::{PoolConfig, Sandbox, SandboxConfig};
+use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,7 +70,10 @@ impl Node {
         let sandbox = SandboxConfig {
             limits: limits.clone(),
             pool: PoolConfig { instances: config.calls, ..PoolConfig::default() },
-            ..SandboxConfig::new(folders.compiled, cache_key(&folders.keys)?)
+            compile_limits: CompileLimits { memory: config.compile_memory, ..CompileLimits::default() }
+                .with_cpu(config.compile_time),
+            compilers: config.compilers,
+            ..SandboxConfig::new(folders.compiled, cache_key(&folders.keys)?, CompileCommand::own()?)
         };
         let sandbox = Arc::new(Sandbox::new(sandbox, guests.clone(), store.key_value())?);
         let tenant_limits = TenantLimits {
@@ -89,7 +92,9 @@ impl Node {
             limits,
             tenant_limits,
             model_memory: config.model_memory,
+            upload_wait: config.upload_wait,
         })?;
+        platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {

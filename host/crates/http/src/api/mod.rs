@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod models;
 pub(crate) mod plugins;
+pub(crate) mod signers;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
-mod upload;
+pub(crate) mod upload;
