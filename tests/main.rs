@@ -8,6 +8,7 @@ mod authorisation;
 mod clients;
 mod crash;
 mod demo;
+mod egress;
 mod engines;
 mod fairness;
 mod faults;

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aimass_core::Name;
+use aimass_egress::PrivateDestination;
 use clap::Args;
 use serde::Deserialize;
 
@@ -60,6 +62,16 @@ pub(crate) struct Raw {
     /// Whether models may use a GPU [default: auto]
     #[arg(long, env = "AIMASS_GPU", value_name = "POLICY")]
     gpu: Option<Gpu>,
+    /// An internal destination that guests of tenants that allow it may send to, though its address is not public; several
+    /// with commas between [default: none]
+    #[arg(long, env = "AIMASS_EGRESS_PRIVATE", value_name = "HOST:PORT", value_delimiter = ',')]
+    egress_private: Option<Vec<String>>,
+    /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
+    #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
+    egress_roots: Option<PathBuf>,
+    /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
+    #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
+    region: Option<String>,
     /// How long calls under way may take to end when the node stops, seconds [default: 30]
     #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
     grace_seconds: Option<u64>,
@@ -94,6 +106,9 @@ pub(crate) struct Config {
     pub(crate) inference_threads: usize,
     pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
+    pub(crate) egress_private: Vec<PrivateDestination>,
+    pub(crate) egress_roots: Option<PathBuf>,
+    pub(crate) region: Option<Name>,
     pub(crate) grace: Duration,
 }
 
@@ -129,6 +144,13 @@ impl Raw {
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
+            egress_private: (self.egress_private.or(file.egress_private).unwrap_or_default().iter())
+                .map(|text| text.parse().map_err(|why| format!("`egress-private`: {why}")))
+                .collect::<Result<_, _>>()?,
+            egress_roots: self.egress_roots.or(file.egress_roots),
+            region: (self.region.or(file.region))
+                .map(|text| text.parse::<Name>().map_err(|fault| format!("`region`: {}", fault.detail())))
+                .transpose()?,
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {

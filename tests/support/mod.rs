@@ -36,6 +36,9 @@ pub const ALL_SCOPES: &[&str] = &[
     "models:invoke",
     "tokens:read",
     "tokens:write",
+    "egress:read",
+    "egress:write",
+    "usage:read",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.

@@ -3,6 +3,7 @@
 mod client;
 mod demo;
 mod doctor;
+mod egress;
 mod engine;
 mod engines;
 mod guest;
@@ -11,6 +12,7 @@ mod objects;
 mod output;
 mod serve;
 mod tenants;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -105,6 +107,11 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
+    /// Say where guests may send to, and across which regions
+    #[command(subcommand)]
+    Egress(egress::Egress),
+    /// Show what a tenant used, hour by hour
+    Usage(usage::Usage),
     /// List the engines that run models on this machine, or install one
     Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
@@ -137,6 +144,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
+            Command::Egress(c) => c.run(&connection.open()?, json).await,
+            Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,
             // Has no use for this runtime, and has run already.
             Command::Engine(c) => c.run(),

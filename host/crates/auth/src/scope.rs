@@ -45,6 +45,12 @@ scopes! {
     TokensRead = "tokens:read";
     /// Mint and revoke the tenant's tokens.
     TokensWrite = "tokens:write";
+    /// See where the tenant's guests may send to, and across which regions.
+    EgressRead = "egress:read";
+    /// Say where the tenant's guests may send to, and across which regions.
+    EgressWrite = "egress:write";
+    /// See what the tenant used.
+    UsageRead = "usage:read";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }

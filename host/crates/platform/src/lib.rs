@@ -7,6 +7,7 @@
 mod admission;
 mod calls;
 mod directory;
+mod egress;
 mod guests;
 mod limits;
 mod models;
@@ -35,6 +36,7 @@ pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, Scope, Scopes};
 pub use aimass_sandbox::Body;
 pub use calls::{CallOptions, Servable};
+pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
@@ -47,6 +49,7 @@ pub use uploads::{Upload, UploadRequest, Uploaded};
 
 use admission::Gate;
 use directory::Directory;
+use egress::Egress;
 use limits::TenantsLimits;
 use models::Residency;
 use statistics::Records;
@@ -89,6 +92,8 @@ pub struct Parts {
     pub tenant_limits: TenantLimits,
     /// Bytes that loaded models may take together; the least recently used leave first.
     pub model_memory: u64,
+    /// What guests send out.
+    pub egress: EgressParts,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -102,6 +107,7 @@ pub struct Platform {
     limits: InvocationLimits,
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
+    egress: Egress,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
 }
@@ -112,7 +118,7 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, egress } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let limits_of_tenants = Arc::new(TenantsLimits::new(tenant_limits, &store.state().tenants(None, usize::MAX)?));
         let residency = Residency::new(engines, store.blobs().clone(), model_memory, limits_of_tenants.clone())?;
@@ -121,6 +127,7 @@ impl Platform {
             directory: Directory::new(store.clone(), records.clone()),
             records,
             models: Arc::new(residency),
+            egress: Egress::new(egress, store.clone())?,
             store,
             auth,
             sandbox,
@@ -162,6 +169,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
+        self.flush_usage().await;
         self.store.clone().close().await;
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aimass_core::event::Inspection;
 use aimass_core::limits::InvocationLimits;
+use aimass_core::outgoing::Outgoing;
 use aimass_core::seam::{Inference, KeyValue};
 use aimass_core::{Digest, Fault, Result, Signature, Tensor};
 use bytes::Bytes;
@@ -63,13 +64,20 @@ impl Sandbox {
         Ok(Self {
             linker: Arc::new(host::linker(&engine)?),
             ticker: Ticker::start(&engine)?,
-            services: Arc::new(Services { inference, key_value }),
+            services: Arc::new(Services { inference, key_value, outgoing: None }),
             limits: config.limits,
             compiled: Arc::new(CompiledCode::open(&engine, config.cache_dir, config.cache_key)?),
             plugins: Cache::new(config.loaded_plugins),
             compiling: Semaphore::new(1),
             engine,
         })
+    }
+
+    /// The same, with a way out for guests: without one everything that they send is denied.
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
+        self.services = Arc::new(Services { outgoing: Some(outgoing), ..(*self.services).clone() });
+        self
     }
 
     /// Validates an uploaded component, compiles it into the cache, and asks a model plugin for its signature,

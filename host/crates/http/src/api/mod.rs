@@ -1,7 +1,9 @@
 //! `/api/v1`: the platform's own API.
 
+pub(crate) mod egress;
 pub(crate) mod models;
 pub(crate) mod plugins;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
 mod upload;
+pub(crate) mod usage;

@@ -13,7 +13,7 @@ use crate::journal::Record;
 const MAX_ROW: usize = 60 << 10;
 
 /// Rows to write, and (with `None`) to remove.
-type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// What `record` changes in `state`.
 ///
@@ -128,11 +128,18 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
         }
+        Event::EgressAllowed { .. }
+        | Event::EgressRuleRemoved { .. }
+        | Event::DataRegionSet { .. }
+        | Event::TransferAllowed { .. }
+        | Event::TransferRuleRemoved { .. }
+        | Event::EgressRefused { .. }
+        | Event::UsageRecorded { .. } => super::egress::changes(state, &record.event, &mut out)?,
     }
     Ok(out)
 }
 
-fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
+pub(super) fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
     state.tenant(tenant)?.map(drop).ok_or_else(Fault::not_found)
 }
 
@@ -144,7 +151,7 @@ fn conflict(detail: impl Into<String>) -> Fault {
     Fault::new(Code::Conflict, detail)
 }
 
-fn put(out: &mut Changes, key: Vec<u8>, row: &impl Serialize) -> Result<()> {
+pub(super) fn put(out: &mut Changes, key: Vec<u8>, row: &impl Serialize) -> Result<()> {
     let value = serde_json::to_vec(row).map_err(Fault::internal)?;
     if key.len() + value.len() > MAX_ROW {
         return Err(Fault::new(Code::PayloadTooLarge, format!("what is kept of it is over {} KiB", MAX_ROW >> 10)));
