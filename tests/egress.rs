@@ -286,6 +286,19 @@ fn data_leaves_its_region_only_by_a_rule_and_usage_outlives_the_server() {
         let recorded = operator.get("/api/v1/tenants/acme/usage").expect(200).json();
         recorded["items"][0] == before
     });
+    // The audit log tells who made rules, and what was refused, once and not a line for each.
+    let told = |query: &str, kind: &str| -> Vec<String> {
+        let audit = acme.get(&format!("/api/v1/audit{query}")).expect(200).json();
+        let rows = audit["items"].as_array().unwrap().iter().filter(|row| row["kind"] == kind);
+        rows.map(|row| row["object"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(told("", "transfer_allowed"), ["eu to us"]);
+    assert_eq!(told("", "egress_allowed"), ["127.0.0.1", "localhost"]);
+    eventually("the refusals are in the journal", Duration::from_secs(30), || {
+        told("", "egress_refused").iter().any(|what| what.contains("caller: data of the region `eu`"))
+    });
+    assert!(told("", "egress_refused").len() <= 3, "not a line for each");
+    assert!(told("", "usage_recorded").is_empty() && !told("?kind=usage_recorded", "usage_recorded").is_empty());
     // As a power cut would end it.
     server.kill();
     let server = Server::on(folder.path(), &arguments);

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use std::io::{Read as _, Write as _};
+
 use crate::support::{Server, guests};
 
 #[test]
@@ -129,4 +131,41 @@ fn f10_tensors_that_do_not_fit_are_refused() {
     let deep = "[".repeat(100_000);
     acme.send("POST", "/v2/models/tiny/infer", &[], deep.as_bytes()).expect(400);
     assert!(server.figure("VmRSS") < memory + (64 << 10), "refusing costs no memory");
+}
+
+#[test]
+fn f12_a_plugin_deleted_in_mid_call_finishes_it() {
+    let server = Server::start();
+    let acme = server.tenant("acme");
+    acme.put("/api/v1/plugins/probe", guests::probe()).expect(201);
+    acme.get("/fn/acme/probe/warm").expect(200);
+    let mut call = std::net::TcpStream::connect(server.address()).unwrap();
+    call.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let head = format!(
+        "POST /fn/acme/probe/echo HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: 8\r\nconnection: close\r\n\r\nhalf",
+        acme.token
+    );
+    call.write_all(head.as_bytes()).unwrap();
+    // Until the guest runs and waits for the rest.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(acme.delete("/api/v1/plugins/probe").status / 100, 2);
+    acme.get("/fn/acme/probe/warm").problem(404, "not_found");
+    call.write_all(b"full").unwrap();
+    let mut answer = String::new();
+    call.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("halffull"), "{answer}");
+}
+
+#[test]
+fn f26_a_call_below_too_many_others_is_refused() {
+    let server = Server::start();
+    let acme = server.tenant("acme");
+    acme.put("/api/v1/plugins/probe", guests::probe()).expect(201);
+    let at = |path: &str, depth: &str| acme.send("GET", path, &[("aimass-call-depth", depth)], b"");
+    at("/fn/acme/probe/x", "7").expect(200);
+    at("/fn/acme/probe/x", "8").problem(508, "call_depth");
+    at("/api/v1/plugins", "8").problem(508, "call_depth");
+    at("/v2/models/probe", "8").expect(508);
+    at("/fn/acme/probe/x", "many").problem(400, "invalid_request");
+    acme.get("/fn/acme/probe/x").expect(200);
 }

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod api;
+mod audit;
 mod authorisation;
+mod backup;
 mod clients;
 mod crash;
 mod demo;
@@ -15,6 +17,7 @@ mod faults;
 mod functions;
 mod gpu;
 mod hostile;
+mod http2;
 mod metrics;
 mod network;
 mod onnxruntime;
@@ -24,6 +27,7 @@ mod stopping;
 mod support;
 mod tensors;
 mod tidy;
+mod tls;
 mod tokens;
 mod tour;
 mod uploads;

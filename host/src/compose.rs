@@ -10,15 +10,17 @@ use aimass_auth::{Auth, AuthConfig};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Code, Fault, Result};
 use aimass_egress::{Connector, EgressConfig};
-use aimass_http::{App, ListenerConfig};
+use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
 use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, TenantLimits};
 use aimass_sandbox::{PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Gpu};
+use crate::descriptors;
 
 /// The operator's first token, inside the data folder, readable by its owner alone.
 pub(crate) const OPERATOR_TOKEN: &str = "operator.token";
@@ -31,6 +33,10 @@ const LEEWAY: Duration = Duration::from_secs(5);
 
 /// A model that has not answered so long after the longest deadline of a call never will.
 const RUN_SLACK: Duration = Duration::from_secs(1);
+
+/// How often the certificate's files are looked at. Two `stat`s cost nothing, and nobody renews a certificate in the
+/// last second.
+const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
 
 /// A node that is bound to its port and ready to run.
 pub(crate) struct Node {
@@ -47,6 +53,8 @@ pub(crate) struct Node {
 impl Node {
     /// Opens the store, makes keys that are missing, builds the engines and the sandbox, and binds the port last.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
+        // Before anything is made: a wrong path costs nothing yet.
+        let tls = config.tls.as_ref().map(|files| Tls::open(&files.certificate, &files.key)).transpose()?;
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
@@ -99,8 +107,26 @@ impl Node {
             Fault::new(Code::Conflict, detail)
         })?;
         let address = listener.local_addr().map_err(Fault::internal)?;
-        let listening = ListenerConfig { grace: config.grace, ..ListenerConfig::default() };
+        if tls.is_none() && !address.ip().is_loopback() {
+            // No refusal: behind a proxy that ends TLS, or in a container, this is how model servers are run.
+            tracing::warn!(%address, "tokens and data cross the network unencrypted: use --tls-certificate and --tls-key");
+        }
+        let listening = ListenerConfig {
+            tls,
+            connections: config.connections.unwrap_or_else(descriptors::connections),
+            connections_per_address: config.connections_per_address,
+            new_connections_per_address: config.new_connections_per_address,
+            client_wait: config.client_wait,
+            grace: config.grace,
+            ..ListenerConfig::default()
+        };
         Ok(Self { app: App::new(platform.clone()), platform, listener, listening, address, operator_token })
+    }
+
+    /// The URL that it serves at.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.listening.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Serves until `stop` resolves and what was under way has ended. Returns whether it all ended in time.
@@ -108,8 +134,10 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
+        let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
         watch.abort();
+        renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;
         served.map_err(Fault::internal)
@@ -145,6 +173,32 @@ async fn watch_clock(platform: Arc<Platform>) {
             tracing::error!(%fault, "guests cannot be interrupted: the process ends");
             std::process::exit(1);
         }
+    }
+}
+
+/// Takes a new certificate when its files change, or at once on SIGHUP, as administrators are used to.
+async fn renew_certificate(tls: Arc<Tls>) {
+    let mut told = match signal(SignalKind::hangup()) {
+        Ok(told) => Some(told),
+        Err(e) => {
+            tracing::warn!(error = %e, "SIGHUP is not heard; the certificate's files are still watched");
+            None
+        }
+    };
+    loop {
+        let hangup = async {
+            match &mut told {
+                Some(told) => told.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let now = tokio::select! {
+            _ = hangup => true,
+            () = tokio::time::sleep(CERTIFICATE_POLL) => false,
+        };
+        let tls = tls.clone();
+        // Files may stand on a network's disk, and reading them may take its time.
+        let _ = tokio::task::spawn_blocking(move || tls.refresh(now)).await;
     }
 }
 

@@ -62,6 +62,26 @@ pub(crate) struct Raw {
     /// Whether models may use a GPU [default: auto]
     #[arg(long, env = "AIMASS_GPU", value_name = "POLICY")]
     gpu: Option<Gpu>,
+    /// Certificate chain for https, PEM, the node's own first; read again when it changes, and on SIGHUP [default: http]
+    #[arg(long, env = "AIMASS_TLS_CERTIFICATE", value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, env = "AIMASS_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Connections at once; further ones wait [default: half of the file descriptors, 8192 at most]
+    #[arg(long, env = "AIMASS_CONNECTIONS", value_name = "NUMBER")]
+    connections: Option<usize>,
+    /// Connections at once of one address (of IPv6, a /64); 0 is no limit. Behind a proxy all clients are one address
+    /// [default: 512]
+    #[arg(long, env = "AIMASS_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    connections_per_address: Option<u32>,
+    /// New connections a second of one address; 0 is no limit [default: 1000]
+    #[arg(long, env = "AIMASS_NEW_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    new_connections_per_address: Option<u32>,
+    /// How long a client may keep a request or an answer waiting beyond what its bytes earn (1 KiB a second), seconds
+    /// [default: 20]
+    #[arg(long, env = "AIMASS_CLIENT_WAIT_SECONDS", value_name = "SECONDS")]
+    client_wait_seconds: Option<u64>,
     /// An internal destination that guests of tenants that allow it may send to, though its address is not public; several
     /// with commas between [default: none]
     #[arg(long, env = "AIMASS_EGRESS_PRIVATE", value_name = "HOST:PORT", value_delimiter = ',')]
@@ -106,10 +126,34 @@ pub(crate) struct Config {
     pub(crate) inference_threads: usize,
     pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
+    pub(crate) tls: Option<TlsFiles>,
+    /// None is what the descriptors allow.
+    pub(crate) connections: Option<usize>,
+    pub(crate) connections_per_address: Option<NonZeroU32>,
+    pub(crate) new_connections_per_address: Option<NonZeroU32>,
+    pub(crate) client_wait: Duration,
     pub(crate) egress_private: Vec<PrivateDestination>,
     pub(crate) egress_roots: Option<PathBuf>,
     pub(crate) region: Option<Name>,
     pub(crate) grace: Duration,
+}
+
+/// Where the node's certificate and its key are.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl TlsFiles {
+    /// Both or neither.
+    fn both(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, String> {
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some(Self { certificate, key })),
+            (None, None) => Ok(None),
+            _ => Err("`tls-certificate` and `tls-key` go together".to_owned()),
+        }
+    }
 }
 
 impl Raw {
@@ -144,6 +188,15 @@ impl Raw {
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
+            tls: TlsFiles::both(self.tls_certificate.or(file.tls_certificate), self.tls_key.or(file.tls_key))?,
+            connections: self.connections.or(file.connections),
+            connections_per_address: NonZeroU32::new(
+                self.connections_per_address.or(file.connections_per_address).unwrap_or(512),
+            ),
+            new_connections_per_address: NonZeroU32::new(
+                self.new_connections_per_address.or(file.new_connections_per_address).unwrap_or(1_000),
+            ),
+            client_wait: Duration::from_secs(self.client_wait_seconds.or(file.client_wait_seconds).unwrap_or(20)),
             egress_private: (self.egress_private.or(file.egress_private).unwrap_or_default().iter())
                 .map(|text| text.parse().map_err(|why| format!("`egress-private`: {why}")))
                 .collect::<Result<_, _>>()?,
@@ -163,6 +216,8 @@ impl Raw {
         within("model-memory-mib", config.model_memory >> 20, 1, 1 << 20)?;
         within("engine-memory-mib", config.engine_memory >> 20, 64, 1 << 22)?;
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
+        within("connections", config.connections.unwrap_or(1) as u64, 1, 1 << 20)?;
+        within("client-wait-seconds", config.client_wait.as_secs(), 1, 3_600)?;
         within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
         if config.issuer.is_empty() || config.issuer.len() > 256 {
             return Err("`issuer` is 1 to 256 bytes".to_owned());
@@ -212,6 +267,31 @@ mod tests {
     fn a_value_out_of_range_is_named() {
         let raw = Raw { data: Some("x".into()), call_seconds: Some(0), ..Raw::default() };
         assert!(raw.checked(None).unwrap_err().contains("call-seconds"));
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let raw = Raw { data: Some("x".into()), tls_key: Some("k".into()), ..Raw::default() };
+        assert!(raw.checked(None).unwrap_err().contains("tls-certificate"));
+    }
+
+    #[test]
+    fn what_egress_may_reach_is_checked_before_the_port_is_bound() {
+        let raw = |private: &str, region: &str| Raw {
+            data: Some("x".into()),
+            egress_private: Some(vec![private.to_owned()]),
+            region: Some(region.to_owned()),
+            ..Raw::default()
+        };
+        for bad in ["0x7f.1:80", "host", "host:0", "host:65536", "[::1:80"] {
+            assert!(raw(bad, "eu").checked(None).unwrap_err().contains("egress-private"), "{bad}");
+        }
+        assert!(raw("host:80", "E U").checked(None).unwrap_err().contains("region"));
+        let config = raw("[::1]:8443", "eu").checked(None).unwrap();
+        assert_eq!(
+            (config.egress_private[0].to_string().as_str(), config.region.unwrap().as_str()),
+            ("[::1]:8443", "eu")
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod cli;
 mod compose;
 mod config;
+mod descriptors;
 
 use std::process::ExitCode;
 

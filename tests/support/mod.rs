@@ -1,10 +1,12 @@
 //! A real server in a real process, and clients for it.
 
 pub mod files;
+pub mod frames;
 pub mod guests;
 pub mod http;
 pub mod onnx;
 pub mod python;
+pub mod tls;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ pub const ALL_SCOPES: &[&str] = &[
     "models:invoke",
     "tokens:read",
     "tokens:write",
+    "audit:read",
     "egress:read",
     "egress:write",
     "usage:read",
@@ -106,7 +109,7 @@ impl Server {
 
     /// Host and port.
     pub fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.url.split_once("://").unwrap().1
     }
 
     /// A client without a token.

@@ -9,13 +9,14 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, trust};
 use crate::config::Raw;
 
 /// Which node, and with which token.
@@ -30,6 +31,9 @@ pub(crate) struct Connection {
     /// A file that holds the token
     #[arg(long, global = true, env = "AIMASS_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A file of PEM certificates that are trusted beside the system's, for a node with one of its own
+    #[arg(long, global = true, env = "AIMASS_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 impl Connection {
@@ -43,7 +47,7 @@ impl Connection {
                 _ => return Err(Failure::new("no token: give one with --token, --token-file or AIMASS_TOKEN")),
             },
         };
-        Client::new(&self.url, token.trim())
+        Client::trusting(&self.url, token.trim(), self.ca.as_deref())
     }
 }
 
@@ -55,7 +59,7 @@ type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// A client of one node with one token.
 pub(crate) struct Client {
-    pool: Pool<HttpConnector, Body>,
+    pool: Pool<HttpsConnector<HttpConnector>, Body>,
     base: String,
     token: String,
 }
@@ -63,12 +67,21 @@ pub(crate) struct Client {
 impl Client {
     /// A client of the node at `url`. An empty token is none.
     pub(crate) fn new(url: &str, token: &str) -> Outcome<Self> {
+        Self::trusting(url, token, None)
+    }
+
+    /// The same, over https with a node whose certificate the certificates in `ca` vouch for.
+    pub(crate) fn trusting(url: &str, token: &str, ca: Option<&Path>) -> Outcome<Self> {
         let base = url.trim_end_matches('/').to_owned();
-        let valid = base.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some());
-        if !valid {
-            return Err(Failure::new(format!("`{url}` is no http:// URL")));
-        }
-        Ok(Self { pool: Pool::builder(TokioExecutor::new()).build_http(), base, token: token.to_owned() })
+        let parsed = base.parse::<Uri>().ok().filter(|uri| uri.authority().is_some());
+        let tls = match parsed.as_ref().and_then(Uri::scheme_str) {
+            Some("https") => trust::with(ca)?,
+            // Nothing is trusted where nothing is asked.
+            Some("http") => trust::nobody()?,
+            _ => return Err(Failure::new(format!("`{url}` is no http:// or https:// URL"))),
+        };
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        Ok(Self { pool: Pool::builder(TokioExecutor::new()).build(connector), base, token: token.to_owned() })
     }
 
     /// The node's URL without a slash at the end.
@@ -160,7 +173,11 @@ impl Client {
         let request = request.body(body).map_err(|e| Failure::new(format!("the request is not valid: {e}")))?;
         let response = self.pool.request(request).await.map_err(|e| {
             let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), |source| source.to_string());
-            Failure::new(format!("no answer from {}: {reason}; is `aimass serve` running there?", self.base))
+            let advice = match reason.contains("certificate") {
+                true => "trust it with --ca FILE or AIMASS_CA",
+                false => "is `aimass serve` running there?",
+            };
+            Failure::new(format!("no answer from {}: {reason}; {advice}", self.base))
         })?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|e| Failure::new(format!("the answer ended early: {e}")))?.to_bytes();

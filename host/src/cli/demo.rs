@@ -40,7 +40,7 @@ impl Demo {
         let folder = tempfile::tempdir()?;
         let config = Raw::for_demo(folder.path()).checked(None).map_err(Failure::Other)?;
         let node = Node::start(&config).await?;
-        let url = format!("http://{}", node.address);
+        let url = node.url();
         let token_file = node.operator_token.0.clone();
         println!("  {url}");
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

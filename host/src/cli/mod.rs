@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+mod audit;
+mod backup;
 mod client;
 mod demo;
 mod doctor;
@@ -12,6 +14,7 @@ mod objects;
 mod output;
 mod serve;
 mod tenants;
+mod trust;
 mod usage;
 
 use std::process::ExitCode;
@@ -107,6 +110,14 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
+    /// Show who did what, and check that the record of it is whole
+    Audit(audit::Audit),
+    /// Back a data folder up, while its server runs or not
+    Backup(backup::Backup),
+    /// Make a data folder of a backup
+    Restore(backup::Restore),
+    /// Build the index anew from the journal, with the server stopped
+    Rebuild(backup::Rebuild),
     /// Say where guests may send to, and across which regions
     #[command(subcommand)]
     Egress(egress::Egress),
@@ -144,6 +155,10 @@ pub(crate) fn run() -> ExitCode {
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
+            Command::Audit(c) => c.run(connection, json).await,
+            Command::Backup(c) => c.run(json),
+            Command::Restore(c) => c.run(json),
+            Command::Rebuild(c) => c.run(json),
             Command::Egress(c) => c.run(&connection.open()?, json).await,
             Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,

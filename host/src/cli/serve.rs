@@ -9,12 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Failure, Outcome};
 use crate::compose::Node;
 use crate::config::Raw;
+use crate::descriptors;
 
-/// Run a node until it is told to stop (SIGTERM or Ctrl-C; a second one stops it at once).
+/// Run a node until it is told to stop (SIGTERM or Ctrl-C; a second one stops it at once; SIGHUP reads the certificate again).
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass serve
   aimass serve --data /var/lib/aimass --listen 0.0.0.0:8080
+  aimass serve --listen 0.0.0.0:8443 --tls-certificate chain.pem --tls-key key.pem
   AIMASS_LISTEN=127.0.0.1:0 aimass serve --json    prints the address that it took")]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -29,6 +31,7 @@ impl Serve {
         let config = self.config.checked(self.config_file.as_deref()).map_err(Failure::Other)?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        descriptors::raise();
         let node = Node::start(&config).await?;
         announce(&node, json);
         let stop = async move {
@@ -48,7 +51,7 @@ impl Serve {
 }
 
 fn announce(node: &Node, json: bool) {
-    let url = format!("http://{}", node.address);
+    let url = node.url();
     let (file, new) = &node.operator_token;
     if json {
         println!("{}", json!({ "url": url, "operator_token_file": file }));

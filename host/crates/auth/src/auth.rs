@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::claims::{Claims, Header, expired};
 use crate::keys::{Key, Keys};
 use crate::revoked::Revoked;
-use crate::{Caller, Scopes};
+use crate::{Caller, Checkpoint, Scopes, SignedCheckpoint};
 
 /// The longest token, bytes; a longer one is refused unread. Ours are around 500.
 pub const MAX_TOKEN: usize = 8 * 1024;
@@ -143,6 +143,15 @@ impl Auth {
     /// The public keys that tokens can be checked with (RFC 7517), newest first.
     pub fn jwks(&self) -> Value {
         self.keys.jwks()
+    }
+
+    /// Signs where the journal stands, with the active key.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub fn sign_checkpoint(&self, records: u64, head: String, time_ms: u64) -> Result<SignedCheckpoint> {
+        let issuer = self.config.issuer.clone();
+        SignedCheckpoint::sign(&self.keys.current(), Checkpoint { issuer, records, head, time_ms })
     }
 
     /// Makes a new signing key and returns its id. Tokens of the old one stay valid until it is revoked.

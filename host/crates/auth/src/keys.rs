@@ -62,6 +62,11 @@ impl KeySet {
         &self.active.kid
     }
 
+    /// The active key's public half, base64url.
+    pub(crate) fn public(&self) -> &str {
+        &self.active.public
+    }
+
     /// The active key's algorithm.
     pub(crate) fn algorithm(&self) -> Algorithm {
         self.active.algorithm

@@ -27,6 +27,7 @@
 
 mod auth;
 mod caller;
+mod checkpoint;
 mod claims;
 mod files;
 mod keys;
@@ -37,6 +38,7 @@ mod tests;
 
 pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
 pub use caller::Caller;
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use scope::{Scope, Scopes, UnknownScope};
 
 /// 32 bytes from the system's generator, for a key of whoever asks.

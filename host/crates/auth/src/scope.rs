@@ -45,6 +45,8 @@ scopes! {
     TokensRead = "tokens:read";
     /// Mint and revoke the tenant's tokens.
     TokensWrite = "tokens:write";
+    /// See the tenant's part of the audit log.
+    AuditRead = "audit:read";
     /// See where the tenant's guests may send to, and across which regions.
     EgressRead = "egress:read";
     /// Say where the tenant's guests may send to, and across which regions.

@@ -184,6 +184,15 @@ pub enum Event {
         /// Whether anybody may call it.
         public: bool,
     },
+    /// Something sensitive was read: it changes nothing, and is there for the audit. The same holder's reads of the
+    /// same thing are recorded once a minute.
+    Read {
+        /// Whose; none for what is the operator's, or everybody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<Name>,
+        /// What: `tokens`, `audit`, `settings hello`.
+        what: String,
+    },
     /// Guests may send to a destination, by this rule instead of one with the same host.
     EgressAllowed {
         /// Whose guests.
@@ -229,8 +238,8 @@ pub enum Event {
         plugin: Name,
         /// Why, a stable word.
         reason: String,
-        /// Where to, and what was missing.
-        detail: String,
+        /// Which plugin, where to, and what was missing.
+        what: String,
         /// How many such requests this stands for.
         count: u64,
     },

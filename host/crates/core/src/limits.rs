@@ -61,3 +61,9 @@ pub const MAX_INFER_BODY: usize = 64 << 20;
 
 /// The largest body of a function's request.
 pub const MAX_FUNCTION_BODY: usize = 64 << 20;
+
+/// The header that says how many guests' calls a request stands below: set by whoever sends a guest's requests.
+pub const CALL_DEPTH: &str = "aimass-call-depth";
+
+/// Guests below one another: a pipeline has three or four, a loop has no end.
+pub const MAX_CALL_DEPTH: u32 = 8;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aimass_platform::Platform;
 use axum::Router;
@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::depth;
 use crate::guard::Answered;
 use crate::linger::Lingering;
 use crate::metrics::Metrics;
@@ -110,12 +111,20 @@ impl App {
 }
 
 /// Serves one request. `/fn` goes past the router: it is the hot path, and its access rule is the plugin's own.
-pub(crate) async fn handle(app: Arc<App>, router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
+pub(crate) async fn handle(
+    app: Arc<App>,
+    router: Router,
+    wait: Duration,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     let started = Instant::now();
     let id = RequestId::new();
-    let request = Lingering::over(request);
+    let request = Lingering::over(request, wait);
     let (path, response);
-    if request.uri().path().starts_with(functions::PREFIX) {
+    if let Err(fault) = depth::check(request.headers()) {
+        path = request.uri().path().to_owned();
+        response = Rejection(fault).into_response();
+    } else if request.uri().path().starts_with(functions::PREFIX) {
         path = functions::PREFIX.to_owned();
         response = functions::call(&app, request, &id).await.unwrap_or_else(|fault| Rejection(fault).into_response());
     } else {

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::RequestId;
+use crate::linger::Broken;
 use crate::problem::Rejection;
 
 /// A body whose next bytes do not come within this time is given up.
@@ -162,6 +163,7 @@ pub(crate) async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>> {
             .map_err(|_| Fault::invalid(format!("no bytes of the body came for {} s", BODY_IDLE.as_secs())))?;
         match frame {
             None => return Ok(None),
+            Some(Err(e)) if is_slow(&e) => return Err(Fault::invalid("the body comes too slowly")),
             Some(Err(e)) => return Err(Fault::invalid("the body ended early").caused_by(e)),
             // Trailers mean nothing here.
             Some(Ok(frame)) => {
@@ -171,6 +173,11 @@ pub(crate) async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>> {
             }
         }
     }
+}
+
+fn is_slow(error: &axum::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|e| e.downcast_ref());
+    matches!(source, Some(Broken::Slow))
 }
 
 /// The length that the headers announce.

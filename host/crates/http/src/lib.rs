@@ -3,8 +3,11 @@
 //! Only this crate names axum and hyper's server, and only it knows statuses. Every route stands in one table
 //! ([`routes`]) together with who may call it; a route cannot be added without saying that.
 
+mod addresses;
 mod api;
 mod app;
+mod connection;
+mod depth;
 mod extract;
 mod functions;
 mod grpc;
@@ -14,11 +17,15 @@ mod listener;
 mod metrics;
 pub mod oip;
 mod operations;
+mod owed;
+mod pace;
 mod problem;
 mod repository;
 mod routes;
+mod tls;
 mod v2;
 
 pub use app::App;
 pub use listener::{ListenerConfig, serve};
 pub use routes::{Access, Route, routes};
+pub use tls::Tls;

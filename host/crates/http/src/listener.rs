@@ -1,26 +1,37 @@
-//! Accepts connections, bounds each of them, and ends them in order when the process stops.
+//! Accepts connections, as many as there may be, and ends them in order when the process stops. What bounds a single
+//! one stands in [`crate::connection`].
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::Router;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::app::{App, handle};
+use crate::addresses::Addresses;
+use crate::app::App;
+use crate::connection::Connections;
+use crate::tls::Tls;
 
 /// Limits of the listener. Every number says why.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListenerConfig {
+    /// With which certificate; without one the listener speaks plain HTTP.
+    pub tls: Option<Arc<Tls>>,
     /// Connections at once; further ones wait in the kernel's queue.
     pub connections: usize,
-    /// Time for the first byte, and then for a whole request head.
+    /// Connections at once of one address.
+    pub connections_per_address: Option<NonZeroU32>,
+    /// New connections a second of one address; a second's worth may come at once.
+    pub new_connections_per_address: Option<NonZeroU32>,
+    /// How long a client may keep the node waiting for the rest of a request, or with the answer, beyond what it
+    /// earns by its bytes (1 KiB a second).
+    pub client_wait: Duration,
+    /// Time for the TLS handshake, for the first byte, and then for a whole request head.
     pub head_timeout: Duration,
     /// Bytes of a request head.
     pub head_bytes: usize,
@@ -37,8 +48,17 @@ pub struct ListenerConfig {
 impl Default for ListenerConfig {
     fn default() -> Self {
         Self {
+            tls: None,
             // Half of a common descriptor limit (4,096 and up), so that files and engines have the other half.
             connections: 2_048,
+            // A reverse proxy is one address, and opens a connection for each request that is under way at the worst:
+            // half of a thousand calls. Nobody alone takes all connections.
+            connections_per_address: NonZeroU32::new(512),
+            // A proxy without keep-alive opens one for each request. A handshake costs about half a millisecond of a
+            // core, so one address can take half of one.
+            new_connections_per_address: NonZeroU32::new(1_000),
+            // nginx waits 60 s for the next byte, whatever came before; a mobile client's worst gap is below 20 s.
+            client_wait: Duration::from_secs(20),
             // A mobile client's worst round trips, and no more.
             head_timeout: Duration::from_secs(10),
             // nginx allows 32 KiB, and a token is at most 8 KiB.
@@ -63,100 +83,76 @@ pub async fn serve(
     config: ListenerConfig,
     stop: impl Future<Output = ()>,
 ) -> io::Result<bool> {
-    let server = Arc::new(Server { router: app.router(), builder: builder(&config), app, config });
-    let slots = Arc::new(Semaphore::new(server.config.connections));
-    let graceful = GracefulShutdown::new();
-    accept_until(stop, &server, &listener, &slots, &graceful).await;
-    server.app.drain();
-    accept_until(tokio::time::sleep(server.config.drain_notice), &server, &listener, &slots, &graceful).await;
-    drop(listener);
-    Ok(tokio::time::timeout(server.config.grace, graceful.shutdown()).await.is_ok())
+    let slots = Arc::new(Semaphore::new(config.connections));
+    let addresses = Addresses::new(config.connections_per_address, config.new_connections_per_address);
+    let (notice, grace) = (config.drain_notice, config.grace);
+    let accepting = Accepting {
+        connections: Connections::new(app.clone(), config),
+        listener,
+        slots,
+        addresses,
+        graceful: GracefulShutdown::new(),
+    };
+    accepting.until(stop).await;
+    app.drain();
+    accepting.until(tokio::time::sleep(notice)).await;
+    let Accepting { connections, graceful, .. } = accepting;
+    connections.close();
+    Ok(tokio::time::timeout(grace, graceful.shutdown()).await.is_ok())
 }
 
-async fn accept_until(
-    end: impl Future<Output = ()>,
-    server: &Arc<Server>,
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    graceful: &GracefulShutdown,
-) {
-    tokio::pin!(end);
-    loop {
-        tokio::select! {
-            () = &mut end => return,
-            (stream, slot) = accept(listener, slots) => {
-                let (server, watcher) = (server.clone(), graceful.watcher());
-                tokio::spawn(async move {
-                    server.connection(stream, watcher).await;
-                    drop(slot);
-                });
+struct Accepting {
+    connections: Arc<Connections>,
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
+    graceful: GracefulShutdown,
+}
+
+impl Accepting {
+    async fn until(&self, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                (stream, address, slot) = self.next() => {
+                    let counted = match self.addresses.enter(address.ip(), Instant::now()) {
+                        Ok(counted) => counted,
+                        Err(over) => {
+                            // Closed without a word: whoever floods reads none.
+                            self.connections.refused(over);
+                            continue;
+                        }
+                    };
+                    let (connections, watcher) = (self.connections.clone(), self.graceful.watcher());
+                    tokio::spawn(async move {
+                        connections.serve(stream, watcher).await;
+                        drop((counted, slot));
+                    });
+                }
             }
         }
     }
-}
 
-/// The next connection, once there is room for it. Errors of accepting (out of descriptors, say) are waited out.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
-    loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            // The semaphore is never closed.
-            std::future::pending().await
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
-            Err(e) => {
-                tracing::warn!(error = %e, "accepting a connection failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+    /// The next connection, once there is room for it. Errors of accepting (out of descriptors, say) are waited out.
+    async fn next(&self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        let mut failed = 0_u32;
+        loop {
+            let Ok(slot) = self.slots.clone().acquire_owned().await else {
+                // The semaphore is never closed.
+                std::future::pending().await
+            };
+            match self.listener.accept().await {
+                Ok((stream, address)) => return (stream, address, slot),
+                Err(e) => {
+                    // One line a second says it as well as twenty.
+                    if failed.is_multiple_of(20) {
+                        tracing::warn!(error = %e, "accepting a connection failed");
+                    }
+                    failed = failed.wrapping_add(1);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
             }
         }
     }
-}
-
-struct Server {
-    app: Arc<App>,
-    router: Router,
-    builder: Builder<TokioExecutor>,
-    config: ListenerConfig,
-}
-
-impl Server {
-    async fn connection(&self, stream: TcpStream, watcher: hyper_util::server::graceful::Watcher) {
-        // Answers are written whole; waiting for more bytes (Nagle) only delays them.
-        let _ = stream.set_nodelay(true);
-        // hyper-util reads the first bytes, to tell HTTP/2 from HTTP/1, without a limit of its own.
-        let first = tokio::time::timeout(self.config.head_timeout, stream.peek(&mut [0; 1])).await;
-        if !matches!(first, Ok(Ok(1))) {
-            return;
-        }
-        let metrics = self.app.metrics();
-        metrics.connections.inc();
-        let service = service_fn(|request| handle(self.app.clone(), self.router.clone(), request));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(e) = watcher.watch(connection).await {
-            tracing::debug!(error = %e, "a connection ended with an error");
-        }
-        metrics.connections.dec();
-    }
-}
-
-fn builder(config: &ListenerConfig) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        // Without a timer hyper ignores the time limit.
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.head_timeout)
-        .max_headers(config.headers)
-        .max_buf_size(config.head_bytes);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(config.streams)
-        .max_header_list_size(u32::try_from(config.head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20))
-        // Rapid reset (CVE-2023-44487): streams that were reset before they were accepted.
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(100);
-    builder
 }

@@ -27,6 +27,11 @@ struct RouteOnly {
     route: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 /// Seconds, from a cached answer to the deadline of a call.
 const BUCKETS: [f64; 12] = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
 
@@ -34,6 +39,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Answer, Counter>,
     seconds: Family<RouteOnly, Histogram, fn() -> Histogram>,
+    refused: Family<Reason, Counter>,
     /// Connections that are open now.
     pub(crate) connections: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Read when somebody asks.
@@ -49,12 +55,13 @@ impl Metrics {
             registry: Registry::with_prefix("aimass"),
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
+            refused: Family::default(),
             connections: Gauge::default(),
             models: Gauge::default(),
             model_bytes: Gauge::default(),
             evictions: Gauge::default(),
         };
-        let Self { mut registry, requests, seconds, connections, models, model_bytes, evictions } = metrics;
+        let Self { mut registry, requests, seconds, refused, connections, models, model_bytes, evictions } = metrics;
         registry.register("http_requests", "Requests answered, by route and status", requests.clone());
         registry.register_with_unit(
             "http_request_duration",
@@ -63,17 +70,24 @@ impl Metrics {
             seconds.clone(),
         );
         registry.register("http_connections", "Connections that are open", connections.clone());
+        let without = "Connections that were closed before a request, by what they did";
+        registry.register("http_connections_refused", without, refused.clone());
         registry.register("node_models", "Models in memory", models.clone());
         let bytes = "Memory of the models in memory";
         registry.register_with_unit("node_model_memory", bytes, Unit::Bytes, model_bytes.clone());
         let left = "Models that left memory because others needed the room, since the start";
         registry.register("node_model_evictions", left, evictions.clone());
-        Self { registry, requests, seconds, connections, models, model_bytes, evictions }
+        Self { registry, requests, seconds, refused, connections, models, model_bytes, evictions }
     }
 
     pub(crate) fn answered(&self, route: &'static str, status: u16, took: Duration) {
         self.requests.get_or_create(&Answer { route, status }).inc();
         self.seconds.get_or_create(&RouteOnly { route }).observe(took.as_secs_f64());
+    }
+
+    /// A connection was closed before a request came.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// The text form, without its end.

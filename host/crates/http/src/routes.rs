@@ -77,6 +77,11 @@ impl Table {
         t.add(post, "/api/v1/tokens", TenantOrOperator(Scope::TokensWrite), api::tokens::mint);
         t.add(delete, "/api/v1/tokens/{jti}", TenantOrOperator(Scope::TokensWrite), api::tokens::revoke);
 
+        t.add(get, "/api/v1/audit", TenantOrOperator(Scope::AuditRead), api::audit::list);
+        t.add(get, "/api/v1/audit/verify", Operator, api::audit::verify);
+        t.add(get, "/api/v1/audit/checkpoint", Operator, api::audit::checkpoint);
+        t.add(get, "/api/v1/audit/export", Operator, api::audit::export);
+
         t.add(get, "/api/v1/plugins", Tenant(Scope::PluginsRead), api::plugins::list);
         t.add(put, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::upload);
         t.add(get, "/api/v1/plugins/{name}", Tenant(Scope::PluginsRead), api::plugins::show);
@@ -133,7 +138,7 @@ impl Table {
         t.add(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
         t.add(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
         t.add(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
-        t.add(post, "/inference.GRPCInferenceService/ModelStreamInfer", Token, grpc::stream_infer);
+        t.add(post, grpc::STREAM_INFER, Token, grpc::stream_infer);
         t.add(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
         t.add(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
         t.add(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);

@@ -5,6 +5,7 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod audit;
 mod calls;
 mod directory;
 mod egress;
@@ -33,8 +34,10 @@ use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes};
+pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint};
 pub use aimass_sandbox::Body;
+pub use aimass_store::{BadRecord, ChainReport};
+pub use audit::{AuditDocument, AuditQuery};
 pub use calls::{CallOptions, Servable};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
@@ -110,6 +113,7 @@ pub struct Platform {
     egress: Egress,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
+    audits: audit::Audits,
 }
 
 impl Platform {
@@ -135,6 +139,7 @@ impl Platform {
             gate: Gate::default(),
             limits_of_tenants,
             uploading: Arc::default(),
+            audits: audit::Audits::default(),
         });
         guests.connect(&platform);
         Ok(platform)
@@ -169,7 +174,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
-        self.flush_usage().await;
+        self.flush_usage(true).await;
         self.store.clone().close().await;
     }
 }

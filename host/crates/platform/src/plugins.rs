@@ -60,9 +60,11 @@ impl Platform {
     ///
     /// # Errors
     /// `not_found`.
-    pub fn settings(&self, asked: Asked<'_>, name: &Name) -> Result<Settings> {
+    pub async fn settings(&self, asked: Asked<'_>, name: &Name) -> Result<Settings> {
         let tenant = asked.tenant(Scope::PluginsRead)?;
         self.object_row(tenant, Kind::Plugin, name)?;
+        // They may hold secrets.
+        self.record_read(&asked, Some(tenant.name()), &format!("settings {name}")).await?;
         self.store.state().settings(tenant, name)
     }
 

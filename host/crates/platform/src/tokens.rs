@@ -140,7 +140,7 @@ impl Platform {
     ///
     /// # Errors
     /// `insufficient_scope`, or what reading the store says.
-    pub fn tokens(
+    pub async fn tokens(
         &self,
         asked: Asked<'_>,
         tenant: Option<&Name>,
@@ -148,6 +148,7 @@ impl Platform {
         limit: Option<usize>,
     ) -> Result<Page<TokenDocument>> {
         let tenant = self.token_tenant(&asked, tenant, Scope::TokensRead)?;
+        self.record_read(&asked, tenant.as_ref(), "tokens").await?;
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let rows = self.store.state().tokens(tenant.as_ref(), after, limit + 1)?;
         Ok(Page::cut(rows.into_iter().map(Into::into), limit, |t: &TokenDocument| t.jti.clone()))

@@ -14,7 +14,7 @@ use aimass_core::{Code, Digest, Fault, Result, Tenant};
 use bytes::{Bytes, BytesMut};
 use tempfile::NamedTempFile;
 
-use crate::failure::{io_fault, make_folder, sync_folder};
+use crate::failure::{damaged, io_fault, make_folder, sync_folder};
 use crate::view::State;
 
 /// What is under way; no tenant's name begins with a dot.
@@ -243,6 +243,37 @@ impl Staged {
 impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Open").field("file", &self.file.path()).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// Where a blob's file is below the store's folder.
+pub(crate) fn below(tenant: &str, digest: &Digest) -> PathBuf {
+    Path::new("blobs").join(tenant).join(digest.hex())
+}
+
+/// Checks a blob's file, without reading it into memory at once.
+///
+/// # Errors
+/// `integrity`, with the file, if it is missing or not what its name says.
+pub(crate) fn check_file(path: &Path, digest: &Digest) -> Result<()> {
+    let mut hasher = Hasher::default();
+    let mut read = || -> io::Result<()> {
+        let mut file = fs::File::open(path)?;
+        let mut piece = vec![0; CHUNK];
+        loop {
+            match io::Read::read(&mut file, &mut piece)? {
+                0 => return Ok(()),
+                n => hasher.update(piece.get(..n).unwrap_or_default()),
+            }
+        }
+    };
+    let read = read();
+    let sound = hasher.finish() == *digest;
+    match read {
+        Ok(()) if sound => Ok(()),
+        Ok(()) => Err(damaged(path, 0, "it does not have the bytes that its name says")),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(damaged(path, 0, "it is missing")),
+        Err(e) => Err(io_fault(format!("read {}", path.display()), &e)),
     }
 }
 

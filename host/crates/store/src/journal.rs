@@ -63,11 +63,20 @@ impl Record {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn open(bytes: &[u8], seq: u64, previous: &[u8; 32]) -> Result<Self, &'static str> {
-        let (found, rest) = bytes.split_first_chunk::<32>().ok_or("it is too short")?;
-        let (hash, body) = rest.split_first_chunk::<32>().ok_or("it is too short")?;
+        let (found, _) = bytes.split_first_chunk::<32>().ok_or("it is too short")?;
         if !cfg!(fuzzing) && found != previous {
             return Err("it does not follow the record before");
         }
+        Self::open_any(bytes, seq)
+    }
+
+    /// Reads a record that must be number `seq`, whatever it follows.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn open_any(bytes: &[u8], seq: u64) -> Result<Self, &'static str> {
+        let (previous, rest) = bytes.split_first_chunk::<32>().ok_or("it is too short")?;
+        let (hash, body) = rest.split_first_chunk::<32>().ok_or("it is too short")?;
         if !cfg!(fuzzing) && *hash != chain(previous, body) {
             return Err("its hash is wrong");
         }
@@ -81,18 +90,19 @@ impl Record {
 }
 
 /// What a walk along the chain found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChainReport {
     /// How many records are sound, from the first on.
     pub records: u64,
     /// The hash of the last sound one: whoever noted it earlier can tell whether the end was cut off since.
+    #[serde(serialize_with = "as_hex")]
     pub head: [u8; 32],
     /// The first record that is not sound.
     pub first_bad: Option<BadRecord>,
 }
 
 /// A record that is not what was written, or not where it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BadRecord {
     /// Its number.
     pub seq: u64,
@@ -105,20 +115,69 @@ pub struct BadRecord {
 /// # Errors
 /// `internal` if the files cannot be read. A bad record is no error: the report names it.
 pub fn verify_journal(dir: &Path) -> Result<ChainReport> {
-    let mut report = ChainReport { records: 0, head: GENESIS, first_bad: None };
+    verify_journal_against(dir, None)
+}
+
+/// The same, and the record whose number and hash were `noted` earlier must be there: so a cut tail shows, and a
+/// chain that was written anew.
+///
+/// # Errors
+/// As [`verify_journal`].
+pub fn verify_journal_against(dir: &Path, noted: Option<(u64, [u8; 32])>) -> Result<ChainReport> {
+    let mut checked = Checked::new(noted);
+    let mut other = None;
     let walked = walk(&dir.join(FOLDER), 1, GENESIS, &mut |record| {
-        report.records = record.seq;
-        report.head = record.hash;
-        Ok(())
+        other = checked.follow(record.seq, record.hash);
+        if other.is_some() { Err(Fault::internal("the chain is another one")) } else { Ok(()) }
     });
-    match walked {
-        Ok(()) => {}
-        Err(fault) if fault.code() == Code::Integrity => {
-            report.first_bad = Some(BadRecord { seq: report.records + 1, reason: fault.detail().to_owned() });
-        }
-        Err(fault) => return Err(fault),
+    match (other, walked) {
+        (Some(report), _) => Ok(report),
+        (None, Ok(())) => Ok(checked.end()),
+        (None, Err(fault)) if fault.code() == Code::Integrity => Ok(checked.bad(fault.detail())),
+        (None, Err(fault)) => Err(fault),
     }
-    Ok(report)
+}
+
+/// What a walk has seen so far.
+pub(crate) struct Checked {
+    report: ChainReport,
+    noted: Option<(u64, [u8; 32])>,
+}
+
+impl Checked {
+    pub(crate) fn new(noted: Option<(u64, [u8; 32])>) -> Self {
+        Self { report: ChainReport { records: 0, head: GENESIS, first_bad: None }, noted }
+    }
+
+    /// The number of the next record.
+    pub(crate) fn due(&self) -> u64 {
+        self.report.records + 1
+    }
+
+    /// Goes on to a sound record; the report if it is not the one that was noted.
+    pub(crate) fn follow(&mut self, seq: u64, hash: [u8; 32]) -> Option<ChainReport> {
+        if self.noted.is_some_and(|(noted, expected)| noted == seq && expected != hash) {
+            return Some(self.bad("its hash is not the one in the checkpoint: the chain was written anew"));
+        }
+        self.report.records = seq;
+        self.report.head = hash;
+        None
+    }
+
+    /// The report, with the next record as the first bad one.
+    pub(crate) fn bad(&self, reason: &str) -> ChainReport {
+        ChainReport { first_bad: Some(BadRecord { seq: self.due(), reason: reason.to_owned() }), ..self.report.clone() }
+    }
+
+    /// The report at the end of the records.
+    pub(crate) fn end(self) -> ChainReport {
+        match self.noted {
+            Some((noted, _)) if noted > self.report.records => {
+                self.bad(&format!("it is missing: the checkpoint was made at record {noted}, so the end was cut off"))
+            }
+            _ => self.report,
+        }
+    }
 }
 
 /// Hands the records from number `from` on to `visit`, each checked against the one before; `previous` is the hash
@@ -150,6 +209,10 @@ pub(crate) fn check(entry: Entry<'_>, due: u64, previous: &[u8; 32]) -> Result<R
         return Err(bad("it is missing"));
     }
     Record::open(entry.bytes, due, previous).map_err(bad)
+}
+
+fn as_hex<S: serde::Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(hash))
 }
 
 fn chain(previous: &[u8; 32], body: &[u8]) -> [u8; 32] {

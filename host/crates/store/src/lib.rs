@@ -14,6 +14,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod audit;
+mod backup;
 mod blobs;
 mod failure;
 mod journal;
@@ -27,7 +29,9 @@ mod tests;
 mod view;
 mod writer;
 
+pub use audit::{export_journal, read_journal, rebuild_index, verify_export};
+pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup};
 pub use blobs::{BlobWriter, Blobs, Staged};
-pub use journal::{BadRecord, ChainReport, Record, verify_journal};
+pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use store::Store;
 pub use view::{ObjectRow, State, TenantRow, TokenRow, VersionRow};

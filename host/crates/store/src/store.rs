@@ -189,6 +189,19 @@ impl Store {
         Arc::clone(&self.0.data) as Arc<dyn KeyValue>
     }
 
+    /// The number and the hash of the last record that [`Store::state`] shows.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn head(&self) -> Result<(u64, [u8; 32])> {
+        self.0.shared.index.load().applied().map(|applied| (applied.seq, applied.hash))
+    }
+
+    /// The folder, for what reads the journal on the disk beside the store: [`crate::read_journal`].
+    pub fn folder(&self) -> &Path {
+        &self.0.dir
+    }
+
     /// Walks along the journal's hash chain on the disk. Blocks; see also [`verify_journal`].
     ///
     /// # Errors

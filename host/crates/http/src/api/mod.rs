@@ -1,5 +1,6 @@
 //! `/api/v1`: the platform's own API.
 
+pub(crate) mod audit;
 pub(crate) mod egress;
 pub(crate) mod models;
 pub(crate) mod plugins;

@@ -71,7 +71,7 @@ pub(crate) async fn settings(
     ask: Ask,
     params: Params,
 ) -> Result<Answer<Settings>, Rejection> {
-    Ok(Answer(app.platform().settings(ask.asked(), &params.get("name")?)?))
+    Ok(Answer(app.platform().settings(ask.asked(), &params.get("name")?).await?))
 }
 
 pub(crate) async fn replace_settings(

@@ -48,7 +48,7 @@ pub(crate) async fn list(
     ask: Ask,
     Query(paging): Query<Paging>,
 ) -> Result<Answer<Page<TokenDocument>>, Rejection> {
-    Ok(Answer(app.platform().tokens(ask.asked(), None, paging.after.as_deref(), paging.limit)?))
+    Ok(Answer(app.platform().tokens(ask.asked(), None, paging.after.as_deref(), paging.limit).await?))
 }
 
 pub(crate) async fn list_for(
@@ -58,5 +58,5 @@ pub(crate) async fn list_for(
     Query(paging): Query<Paging>,
 ) -> Result<Answer<Page<TokenDocument>>, Rejection> {
     let tenant: Name = params.get("tenant")?;
-    Ok(Answer(app.platform().tokens(ask.asked(), Some(&tenant), paging.after.as_deref(), paging.limit)?))
+    Ok(Answer(app.platform().tokens(ask.asked(), Some(&tenant), paging.after.as_deref(), paging.limit).await?))
 }

@@ -28,3 +28,6 @@ pub(crate) use stream::infer as stream_infer;
 
 /// Where the service's methods live.
 pub(crate) const PREFIX: &str = "/inference.GRPCInferenceService/";
+
+/// The method whose requests come one after another.
+pub(crate) const STREAM_INFER: &str = "/inference.GRPCInferenceService/ModelStreamInfer";

@@ -1,7 +1,8 @@
 //! Counts what tenants use, in memory, and writes it to the journal from time to time.
 //!
 //! Who is counted never waits for the disk, but for the first one of an hour, who reads what a process before this one
-//! had counted. What is not written yet when the process is killed is lost: [`FLUSH`] at most.
+//! had counted. What is not written yet when the process is killed is lost: of what was sent or refused [`FLUSH`] at
+//! most, of calls [`CALLS`] times that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +17,11 @@ use aimass_store::Store;
 use crate::Platform;
 use crate::statistics::Records;
 
-/// How often usage is written: often enough for a bill, seldom enough for a journal.
+/// How often what was sent or refused is written.
 const FLUSH: Duration = Duration::from_secs(10);
+
+/// Calls alone are written every so many times: they are nobody's data, and a busy tenant would fill the journal.
+const CALLS: u32 = 6;
 
 /// Kinds of refusals of one tenant that are recorded each time; the count of all stands in the usage.
 const AUDITED: usize = 5;
@@ -33,9 +37,11 @@ pub(crate) struct Meter {
 struct Open {
     usage: Usage,
     changed: bool,
+    /// Something changed that is to be written soon.
+    urgent: bool,
     /// Hours that ended and were not written.
     ended: Vec<Usage>,
-    /// Plugin, reason and detail, and how often.
+    /// Plugin, reason and words, and how often.
     refused: HashMap<(Name, &'static str, String), u64>,
     /// What the records said when they were last read.
     read: Totals,
@@ -71,7 +77,7 @@ impl Meter {
     pub(super) fn with(&self, tenant: &Tenant, count: impl FnOnce(&mut Usage)) {
         self.open(tenant.name(), |open| {
             count(&mut open.usage);
-            open.changed = true;
+            (open.changed, open.urgent) = (true, true);
         });
     }
 
@@ -79,8 +85,8 @@ impl Meter {
     pub(super) fn refused(&self, call: &OutgoingCall, error: &OutgoingError) {
         self.open(call.tenant.name(), |open| {
             open.usage.refuse(error.reason());
-            open.changed = true;
-            let kind = (call.plugin.clone(), error.reason(), error.to_string());
+            (open.changed, open.urgent) = (true, true);
+            let kind = (call.plugin.clone(), error.reason(), format!("{}: {error}", call.plugin));
             if open.refused.len() < AUDITED || open.refused.contains_key(&kind) {
                 *open.refused.entry(kind).or_default() += 1;
             }
@@ -131,9 +137,9 @@ impl Meter {
         }
     }
 
-    /// Writes what is new. What cannot be written is tried again the next time.
-    pub(super) async fn flush(&self) {
-        for (tenant, event) in self.unwritten() {
+    /// Writes what is new, or of that only what is urgent. What cannot be written is tried again the next time.
+    pub(super) async fn flush(&self, all: bool) {
+        for (tenant, event) in self.unwritten(all) {
             let (owner, wanted) = (tenant.clone(), event.clone());
             let written = self.store.write(Actor::system(), move |state| {
                 // Of a tenant that is gone nothing is recorded.
@@ -146,16 +152,20 @@ impl Meter {
         }
     }
 
-    fn unwritten(&self) -> Vec<(Name, Event)> {
+    fn unwritten(&self, all: bool) -> Vec<(Name, Event)> {
         let mut events = vec![];
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         for (tenant, open) in tenants.iter_mut() {
-            let current = std::mem::take(&mut open.changed).then(|| open.usage.clone());
+            let due = open.changed && (all || open.urgent);
+            let current = due.then(|| open.usage.clone());
+            if due {
+                (open.changed, open.urgent) = (false, false);
+            }
             let usages = open.ended.drain(..).chain(current);
             let usages = usages.map(|usage| Event::UsageRecorded { tenant: tenant.clone(), usage });
-            let refused = open.refused.drain().map(|((plugin, reason, detail), count)| {
+            let refused = open.refused.drain().map(|((plugin, reason, what), count)| {
                 let (tenant, reason) = (tenant.clone(), reason.to_owned());
-                Event::EgressRefused { tenant, plugin, reason, detail, count }
+                Event::EgressRefused { tenant, plugin, reason, what, count }
             });
             events.extend(usages.chain(refused).map(|event| (tenant.clone(), event)));
         }
@@ -167,7 +177,7 @@ impl Meter {
         let Event::UsageRecorded { usage, .. } = event else { return };
         self.open(tenant, |open| {
             if usage.hour == open.usage.hour {
-                open.changed = true;
+                (open.changed, open.urgent) = (true, true);
             } else {
                 open.ended.push(usage);
             }
@@ -178,15 +188,15 @@ impl Meter {
 impl Platform {
     /// Writes what tenants used, again and again. It ends with the task that runs it.
     pub async fn record_usage(&self) {
-        loop {
+        for round in 1_u32.. {
             tokio::time::sleep(FLUSH).await;
-            self.flush_usage().await;
+            self.flush_usage(round % CALLS == 0).await;
         }
     }
 
-    pub(crate) async fn flush_usage(&self) {
+    pub(crate) async fn flush_usage(&self, all: bool) {
         let meter: &Arc<Meter> = &self.egress.meter;
         meter.collect(&self.records);
-        meter.flush().await;
+        meter.flush(all).await;
     }
 }

@@ -3,6 +3,7 @@
 //! Small values are kept in the index; of larger ones the index knows where they are in a file, and reads check their
 //! checksum. A snapshot holds everything live in order, so that the log behind it can go.
 
+mod copy;
 mod data;
 mod machine;
 mod record;
@@ -21,6 +22,7 @@ use crate::failure::{damaged, io_fault, make_folder, stopped};
 use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
+pub(crate) use copy::{copy, verify};
 use data::{Data, Value};
 use machine::{Ask, Job, Keeper};
 

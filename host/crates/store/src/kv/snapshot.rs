@@ -108,14 +108,14 @@ fn write_rows(path: &Path, data: &Data, sequence: u64, cancelled: &AtomicBool) -
     file.sync_all().map_err(failed)
 }
 
-fn open(path: PathBuf, sequence: u64) -> Result<Arc<SnapshotFile>> {
+pub(super) fn open(path: PathBuf, sequence: u64) -> Result<Arc<SnapshotFile>> {
     let file = File::open(&path).map_err(|e| io_fault(format!("open {}", path.display()), &e))?;
     Ok(Arc::new(SnapshotFile { path, file, sequence }))
 }
 
 /// Hands every row to `visit`, and checks the whole file. What was handed
 /// out counts only if this returns Ok.
-fn walk(snapshot: &SnapshotFile, visit: &mut Visit<'_>) -> Result<()> {
+pub(super) fn walk(snapshot: &SnapshotFile, visit: &mut Visit<'_>) -> Result<()> {
     let path = &snapshot.path;
     let file = File::open(path).map_err(|e| io_fault(format!("open {}", path.display()), &e))?;
     let mut input = Hashing { inner: BufReader::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), at: 0 };

@@ -5,12 +5,14 @@
 //! and whatever is wrong anywhere else is damage.
 
 mod committer;
+mod copy;
 mod file;
 mod frame;
 mod recover;
 mod segment;
 
 pub(crate) use committer::{Committer, Machine};
+pub(crate) use copy::copy;
 #[cfg(test)]
 pub(crate) use file::Faults;
 pub(crate) use segment::{Entry, Segment};

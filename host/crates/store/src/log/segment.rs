@@ -69,7 +69,14 @@ impl Segment {
 
     fn open(path: PathBuf, first: u64) -> Result<Arc<Self>> {
         let failed = |e: &io::Error| io_fault(format!("open {}", path.display()), e);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| failed(&e))?;
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            // A backup on a disk that cannot be written to; whoever would write is refused there.
+            Err(e) if matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) => {
+                File::open(&path)
+            }
+            opened => opened,
+        };
+        let file = file.map_err(|e| failed(&e))?;
         let mut found = [0; HEADER];
         if let Err(e) = file.read_exact_at(&mut found, 0) {
             if e.kind() == io::ErrorKind::UnexpectedEof {
@@ -88,12 +95,25 @@ impl Segment {
 
     /// Hands every record to `visit`, up to the first place where no whole frame stands.
     pub(super) fn scan(self: &Arc<Self>, visit: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<Scanned> {
-        let bytes = fs::read(&self.path).map_err(|e| io_fault(format!("read {}", self.path.display()), &e))?;
+        self.scan_bytes(&self.read()?, visit)
+    }
+
+    /// All bytes that the file has by now.
+    pub(super) fn read(&self) -> Result<Vec<u8>> {
+        fs::read(&self.path).map_err(|e| io_fault(format!("read {}", self.path.display()), &e))
+    }
+
+    /// As [`Segment::scan`], over bytes that were read.
+    pub(super) fn scan_bytes(
+        self: &Arc<Self>,
+        bytes: &[u8],
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+    ) -> Result<Scanned> {
         let (mut at, mut next) = (HEADER.min(bytes.len()), self.first);
         loop {
             let frame = Header::read(&bytes[at..], self.salt).filter(|h| h.first == next);
             let Some((header, records)) = frame.and_then(|h| Some((h, h.records(&bytes[at..])?))) else {
-                let tail = judge(&bytes, at, next, self.salt);
+                let tail = judge(bytes, at, next, self.salt);
                 return Ok(Scanned { end: at as u64, next, tail });
             };
             for (offset, record) in records {

@@ -1,5 +1,6 @@
 //! The store as a whole.
 
+mod backup;
 mod crash;
 mod faults;
 mod index;

@@ -10,7 +10,7 @@ mod state;
 
 pub(crate) use apply::changes;
 pub(crate) use index::Index;
-pub(crate) use open::{JournalEnd, open_or_rebuild, rebuild};
+pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
 pub use rows::{ObjectRow, TenantRow, TokenRow, VersionRow};
 pub(crate) use state::Pending;
 pub use state::State;

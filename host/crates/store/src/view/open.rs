@@ -62,11 +62,7 @@ pub(crate) fn open_or_rebuild(dir: &Path, limit: Duration, end: &JournalEnd) -> 
 pub(crate) fn rebuild(dir: &Path) -> Result<Arc<Index>> {
     let mut old = folders(dir)?;
     let path = dir.join(format!("{FOLDER}{:08}", old.last().map_or(1, |(n, _)| n + 1)));
-    let built = Index::open(&path).map(Arc::new).and_then(|index| {
-        replay(dir, &index, 0, journal::GENESIS)?;
-        index.flush()?;
-        Ok(index)
-    });
+    let built = build(dir, &path);
     if built.is_err() {
         let _ = fs::remove_dir_all(&path);
         return built;
@@ -79,6 +75,14 @@ pub(crate) fn rebuild(dir: &Path) -> Result<Arc<Index>> {
     }
     sync_folder(dir).map_err(|e| io_fault("make an index", &e))?;
     built
+}
+
+/// Makes an index at `path` from the journal of the folder `dir`.
+pub(crate) fn build(dir: &Path, path: &Path) -> Result<Arc<Index>> {
+    let index = Arc::new(Index::open(path)?);
+    replay(dir, &index, 0, journal::GENESIS)?;
+    index.flush()?;
+    Ok(index)
 }
 
 /// The folders of indexes by their numbers.
