@@ -17,6 +17,9 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{jti}", jti)
         .replace("{upload}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
+        .replace("{host}", "api.example.com")
+        .replace("{from}", "eu")
+        .replace("{to}", "us")
         .replace("{name}", name)
         .replace("{model}", model)
         .replace("{version}", "1")
@@ -64,6 +67,8 @@ fn f35_every_route_is_guarded() {
     acme.put("/api/v1/models/tiny", &crate::support::onnx::relu(4)).expect(201);
     let signer = json!({ "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" });
     acme.put_json("/api/v1/signers/ci", &signer).expect(201);
+    acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
+    acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
     let jti = tokens["items"][0]["jti"].as_str().unwrap();
 
@@ -106,6 +111,10 @@ fn f35_every_route_is_guarded() {
                 assert!(!seen, "{path}: {}", theirs.text());
             }
             Access::Operator => assert_eq!(theirs.status, 403, "{} {path} as a tenant", route.method),
+            // Rules are made in the caller's own tenant; a rule and a region want to be told which.
+            _ if route.method == "PUT" && path.contains("/egress/") => {
+                assert_eq!(theirs.status, if path.ends_with("/eu/us") { 200 } else { 400 }, "{path}");
+            }
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
             _ if route.method == "PUT" && route.path.contains("/sign") => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");
@@ -114,6 +123,9 @@ fn f35_every_route_is_guarded() {
                 assert_eq!(theirs.status, 422, "{path}");
             }
             _ if path.ends_with("/access") => assert_eq!(theirs.status, 400, "{path} wants a body"),
+            // Acme's own: the caller has just made the second one in its own tenant.
+            _ if path.ends_with("/api.example.com") => assert_eq!(theirs.status, 404, "{path} as another tenant"),
+            _ if route.method == "DELETE" && path.ends_with("/eu/us") => assert_eq!(theirs.status, 204, "{path}"),
             _ if names_something => assert_eq!(theirs.status, 404, "{} {path} as another tenant", route.method),
             _ if route.method == "GET" => {
                 theirs.expect(200);
@@ -127,6 +139,8 @@ fn f35_every_route_is_guarded() {
     // And nothing that the others tried has changed anything.
     assert_eq!(acme.get("/api/v1/plugins/hello/versions").expect(200).json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("/api/v1/models/tiny").expect(200).json()["latest_version"], 1);
+    assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!(acme.get("/api/v1/egress/transfers").expect(200).json()["items"][0]["purpose"], "support");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aimass_core::Name;
+use aimass_egress::PrivateDestination;
 use clap::Args;
 use serde::Deserialize;
 
@@ -93,6 +95,16 @@ pub(crate) struct Raw {
     /// [default: 20]
     #[arg(long, env = "AIMASS_CLIENT_WAIT_SECONDS", value_name = "SECONDS")]
     client_wait_seconds: Option<u64>,
+    /// An internal destination that guests of tenants that allow it may send to, though its address is not public; several
+    /// with commas between [default: none]
+    #[arg(long, env = "AIMASS_EGRESS_PRIVATE", value_name = "HOST:PORT", value_delimiter = ',')]
+    egress_private: Option<Vec<String>>,
+    /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
+    #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
+    egress_roots: Option<PathBuf>,
+    /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
+    #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
+    region: Option<String>,
     /// How long calls under way may take to end when the node stops, seconds [default: 30]
     #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
     grace_seconds: Option<u64>,
@@ -137,6 +149,9 @@ pub(crate) struct Config {
     pub(crate) connections_per_address: Option<NonZeroU32>,
     pub(crate) new_connections_per_address: Option<NonZeroU32>,
     pub(crate) client_wait: Duration,
+    pub(crate) egress_private: Vec<PrivateDestination>,
+    pub(crate) egress_roots: Option<PathBuf>,
+    pub(crate) region: Option<Name>,
     pub(crate) grace: Duration,
 }
 
@@ -204,6 +219,13 @@ impl Raw {
                 self.new_connections_per_address.or(file.new_connections_per_address).unwrap_or(1_000),
             ),
             client_wait: Duration::from_secs(self.client_wait_seconds.or(file.client_wait_seconds).unwrap_or(20)),
+            egress_private: (self.egress_private.or(file.egress_private).unwrap_or_default().iter())
+                .map(|text| text.parse().map_err(|why| format!("`egress-private`: {why}")))
+                .collect::<Result<_, _>>()?,
+            egress_roots: self.egress_roots.or(file.egress_roots),
+            region: (self.region.or(file.region))
+                .map(|text| text.parse::<Name>().map_err(|fault| format!("`region`: {}", fault.detail())))
+                .transpose()?,
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -277,6 +299,25 @@ mod tests {
     fn a_certificate_without_its_key_is_refused() {
         let raw = Raw { data: Some("x".into()), tls_key: Some("k".into()), ..Raw::default() };
         assert!(raw.checked(None).unwrap_err().contains("tls-certificate"));
+    }
+
+    #[test]
+    fn what_egress_may_reach_is_checked_before_the_port_is_bound() {
+        let raw = |private: &str, region: &str| Raw {
+            data: Some("x".into()),
+            egress_private: Some(vec![private.to_owned()]),
+            region: Some(region.to_owned()),
+            ..Raw::default()
+        };
+        for bad in ["0x7f.1:80", "host", "host:0", "host:65536", "[::1:80"] {
+            assert!(raw(bad, "eu").checked(None).unwrap_err().contains("egress-private"), "{bad}");
+        }
+        assert!(raw("host:80", "E U").checked(None).unwrap_err().contains("region"));
+        let config = raw("[::1]:8443", "eu").checked(None).unwrap();
+        assert_eq!(
+            (config.egress_private[0].to_string().as_str(), config.region.unwrap().as_str()),
+            ("[::1]:8443", "eu")
+        );
     }
 
     #[test]

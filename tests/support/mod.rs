@@ -40,6 +40,9 @@ pub const ALL_SCOPES: &[&str] = &[
     "tokens:read",
     "tokens:write",
     "audit:read",
+    "egress:read",
+    "egress:write",
+    "usage:read",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.

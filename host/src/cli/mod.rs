@@ -6,6 +6,7 @@ mod client;
 mod compile;
 mod demo;
 mod doctor;
+mod egress;
 mod engine;
 mod engines;
 mod guest;
@@ -17,6 +18,7 @@ mod signers;
 mod tenants;
 mod trust;
 mod uploads;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -124,6 +126,11 @@ enum Command {
     Restore(backup::Restore),
     /// Build the index anew from the journal, with the server stopped
     Rebuild(backup::Rebuild),
+    /// Say where guests may send to, and across which regions
+    #[command(subcommand)]
+    Egress(egress::Egress),
+    /// Show what a tenant used, hour by hour
+    Usage(usage::Usage),
     /// List the engines that run models on this machine, or install one
     Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
@@ -167,6 +174,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Backup(c) => c.run(json),
             Command::Restore(c) => c.run(json),
             Command::Rebuild(c) => c.run(json),
+            Command::Egress(c) => c.run(&connection.open()?, json).await,
+            Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,
             // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),

@@ -49,6 +49,12 @@ scopes! {
     TokensWrite = "tokens:write";
     /// See the tenant's part of the audit log.
     AuditRead = "audit:read";
+    /// See where the tenant's guests may send to, and across which regions.
+    EgressRead = "egress:read";
+    /// Say where the tenant's guests may send to, and across which regions.
+    EgressWrite = "egress:write";
+    /// See what the tenant used.
+    UsageRead = "usage:read";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::{EgressRule, TransferRule};
+use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
 /// Who did it, through which token, in which request.
@@ -297,5 +299,62 @@ pub enum Event {
         tenant: Option<Name>,
         /// What: `tokens`, `audit`, `settings hello`.
         what: String,
+    },
+    /// Guests may send to a destination, by this rule instead of one with the same host.
+    EgressAllowed {
+        /// Whose guests.
+        tenant: Name,
+        /// Where to.
+        rule: EgressRule,
+    },
+    /// Guests may no longer send there by this rule.
+    EgressRuleRemoved {
+        /// Whose guests.
+        tenant: Name,
+        /// The rule's host.
+        host: String,
+    },
+    /// A tenant's data was labelled with a region; with none, it is in its node's.
+    DataRegionSet {
+        /// Whose.
+        tenant: Name,
+        /// Which one.
+        region: Option<Name>,
+    },
+    /// Data may be sent from one region to another.
+    TransferAllowed {
+        /// Whose.
+        tenant: Name,
+        /// From where, where to, what for.
+        rule: TransferRule,
+    },
+    /// Data may no longer be sent from one region to another.
+    TransferRuleRemoved {
+        /// Whose.
+        tenant: Name,
+        /// From where.
+        from: Name,
+        /// Where to.
+        to: Name,
+    },
+    /// Guests' outgoing requests were refused. It changes nothing, and is there for the audit.
+    EgressRefused {
+        /// Whose guest.
+        tenant: Name,
+        /// Which plugin.
+        plugin: Name,
+        /// Why, a stable word.
+        reason: String,
+        /// Which plugin, where to, and what was missing.
+        what: String,
+        /// How many such requests this stands for.
+        count: u64,
+    },
+    /// What a tenant used in one hour, so far.
+    UsageRecorded {
+        /// Whose.
+        tenant: Name,
+        /// All of the hour, in place of what was recorded of it before.
+        usage: Usage,
     },
 }

@@ -108,6 +108,17 @@ impl Table {
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
 
+        t.add(get, "/api/v1/egress/rules", Tenant(Scope::EgressRead), api::egress::rules);
+        t.add(put, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::allow);
+        t.add(delete, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::remove);
+        t.add(get, "/api/v1/egress/transfers", Tenant(Scope::EgressRead), api::egress::transfers);
+        t.add(put, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::allow_transfer);
+        t.add(delete, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::remove_transfer);
+        t.add(get, "/api/v1/egress/region", Tenant(Scope::EgressRead), api::egress::region);
+        t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
+        t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
+        t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
+
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);
         t.add(get, "/v2/health/ready", Public, v2::server_ready);

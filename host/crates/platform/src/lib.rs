@@ -9,6 +9,7 @@ mod audit;
 mod background;
 mod calls;
 mod directory;
+mod egress;
 mod guests;
 mod limits;
 mod models;
@@ -41,6 +42,7 @@ pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
+pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
@@ -54,6 +56,7 @@ pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 
 use admission::Gate;
 use directory::Directory;
+use egress::Egress;
 use limits::TenantsLimits;
 use models::Residency;
 use statistics::Records;
@@ -98,6 +101,8 @@ pub struct Parts {
     pub model_memory: u64,
     /// How long an upload of a plugin waits for its component to be compiled, unless it says otherwise.
     pub upload_wait: Duration,
+    /// What guests send out.
+    pub egress: EgressParts,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -111,6 +116,7 @@ pub struct Platform {
     limits: InvocationLimits,
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
+    egress: Egress,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
@@ -123,7 +129,8 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
+            parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let limits_of_tenants = Arc::new(TenantsLimits::new(tenant_limits, &store.state().tenants(None, usize::MAX)?));
         let residency = Residency::new(engines, store.blobs().clone(), model_memory, limits_of_tenants.clone())?;
@@ -132,6 +139,7 @@ impl Platform {
             directory: Directory::new(store.clone(), records.clone()),
             records,
             models: Arc::new(residency),
+            egress: Egress::new(egress, store.clone())?,
             store,
             auth,
             sandbox,
@@ -175,6 +183,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
+        self.flush_usage(true).await;
         self.store.clone().close().await;
     }
 }

@@ -94,5 +94,7 @@ pub(crate) fn tighter(a: &InvocationLimits, b: &InvocationLimits) -> InvocationL
         host_call: a.host_call.min(b.host_call),
         resources: a.resources.min(b.resources),
         log_lines: a.log_lines.min(b.log_lines),
+        outgoing_requests: a.outgoing_requests.min(b.outgoing_requests),
+        outgoing_bytes: a.outgoing_bytes.min(b.outgoing_bytes),
     }
 }

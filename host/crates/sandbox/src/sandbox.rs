@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aimass_core::event::Inspection;
 use aimass_core::limits::InvocationLimits;
+use aimass_core::outgoing::Outgoing;
 use aimass_core::seam::{Inference, KeyValue};
 use aimass_core::{Digest, Fault, Result, Signature, Tensor};
 use bytes::Bytes;
@@ -65,13 +66,20 @@ impl Sandbox {
         Ok(Self {
             linker: Arc::new(host::linker(&engine)?),
             ticker: Ticker::start(&engine)?,
-            services: Arc::new(Services { inference, key_value }),
+            services: Arc::new(Services { inference, key_value, outgoing: None }),
             limits: config.limits,
             compiled: Arc::new(CompiledCode::open(&engine, config.cache_dir, config.cache_key)?),
             plugins: Cache::new(config.loaded_plugins),
             compiler: Compiler::new(config.compile, config.compile_limits, config.compilers),
             engine,
         })
+    }
+
+    /// The same, with a way out for guests: without one everything that they send is denied.
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
+        self.services = Arc::new(Services { outgoing: Some(outgoing), ..(*self.services).clone() });
+        self
     }
 
     /// Validates an uploaded component, compiles it into the cache, and asks a model plugin for its signature,

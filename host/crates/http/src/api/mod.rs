@@ -1,9 +1,12 @@
 //! `/api/v1`: the platform's own API.
 
 pub(crate) mod audit;
+pub(crate) mod egress;
 pub(crate) mod models;
 pub(crate) mod plugins;
 pub(crate) mod signers;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod upload;
+mod upload;
+pub(crate) mod usage;

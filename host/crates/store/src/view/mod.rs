@@ -1,6 +1,7 @@
 //! The view: the state that the journal describes, in sled, as an index that may be lost at any time.
 
 mod apply;
+mod egress;
 mod index;
 mod keys;
 mod open;
