@@ -15,6 +15,8 @@ fn concrete(route: &Route, jti: &str) -> String {
         .path
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
+        .replace("{upload}", "0198c0de000070008000000000000000")
+        .replace("{signer}", "ci")
         .replace("{host}", "api.example.com")
         .replace("{from}", "eu")
         .replace("{to}", "us")
@@ -63,6 +65,8 @@ fn f35_every_route_is_guarded() {
     let other = server.tenant("other");
     acme.put("/api/v1/plugins/hello", guests::hello()).expect(201);
     acme.put("/api/v1/models/tiny", &crate::support::onnx::relu(4)).expect(201);
+    let signer = json!({ "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" });
+    acme.put_json("/api/v1/signers/ci", &signer).expect(201);
     acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
@@ -97,7 +101,7 @@ fn f35_every_route_is_guarded() {
         let theirs = call(&other, &route, &path);
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
         let names_something =
-            route.path.contains("{name}") || route.path.contains("{jti}") || route.path.contains("{model}");
+            ["{name}", "{jti}", "{model}", "{upload}", "{signer}"].iter().any(|part| route.path.contains(part));
         match route.access {
             // Lists of one's own; what is not there is not ready; errors of a stream stand in its messages.
             _ if is_grpc || ends(&["index", "stats"]) => {
@@ -112,6 +116,9 @@ fn f35_every_route_is_guarded() {
                 assert_eq!(theirs.status, if path.ends_with("/eu/us") { 200 } else { 400 }, "{path}");
             }
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
+            _ if route.method == "PUT" && route.path.contains("/sign") => {
+                assert_eq!(theirs.status, 400, "{path} wants a body");
+            }
             _ if route.method == "PUT" && !path.ends_with("/config") && !path.ends_with("/access") => {
                 assert_eq!(theirs.status, 422, "{path}");
             }

@@ -14,7 +14,7 @@ use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
 use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, TenantLimits};
-use aimass_sandbox::{PoolConfig, Sandbox, SandboxConfig};
+use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,7 +71,10 @@ impl Node {
         let sandbox = SandboxConfig {
             limits: limits.clone(),
             pool: PoolConfig { instances: config.calls, ..PoolConfig::default() },
-            ..SandboxConfig::new(folders.compiled, key_file(&folders.keys, "compiled.key")?)
+            compile_limits: CompileLimits { memory: config.compile_memory, ..CompileLimits::default() }
+                .with_cpu(config.compile_time),
+            compilers: config.compilers,
+            ..SandboxConfig::new(folders.compiled, key_file(&folders.keys, "compiled.key")?, CompileCommand::own()?)
         };
         let sandbox = Sandbox::new(sandbox, guests.clone(), store.key_value())?;
         let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()));
@@ -91,6 +94,7 @@ impl Node {
             limits,
             tenant_limits,
             model_memory: config.model_memory,
+            upload_wait: config.upload_wait,
             egress: EgressParts {
                 connector: Connector::new(EgressConfig {
                     private: config.egress_private.clone(),
@@ -100,6 +104,7 @@ impl Node {
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
         })?;
+        platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {

@@ -35,6 +35,19 @@ pub(crate) struct Raw {
     /// Calls that may run at once [default: 1000]
     #[arg(long, env = "AIMASS_CALLS", value_name = "NUMBER")]
     calls: Option<u32>,
+    /// Processor time that compiling one component may take, seconds [default: 60]
+    #[arg(long, env = "AIMASS_COMPILE_SECONDS", value_name = "SECONDS")]
+    compile_seconds: Option<u64>,
+    /// Memory that compiling one component may take, MiB [default: 2048]
+    #[arg(long, env = "AIMASS_COMPILE_MEMORY_MIB", value_name = "MIB")]
+    compile_memory_mib: Option<u64>,
+    /// Components that are compiled at once [default: half of the cores]
+    #[arg(long, env = "AIMASS_COMPILERS", value_name = "NUMBER")]
+    compilers: Option<usize>,
+    /// How long an upload of a plugin waits for its component to be compiled before it answers that it will be,
+    /// seconds; a client's `Prefer: wait` says otherwise [default: 2]
+    #[arg(long, env = "AIMASS_UPLOAD_WAIT_SECONDS", value_name = "SECONDS")]
+    upload_wait_seconds: Option<u64>,
     /// Memory of loaded models together, MiB [default: 1024]
     #[arg(long, env = "AIMASS_MODEL_MEMORY_MIB", value_name = "MIB")]
     model_memory_mib: Option<u64>,
@@ -118,6 +131,10 @@ pub(crate) struct Config {
     pub(crate) call_deadline: Duration,
     pub(crate) call_memory: usize,
     pub(crate) calls: u32,
+    pub(crate) compile_time: Duration,
+    pub(crate) compile_memory: u64,
+    pub(crate) compilers: usize,
+    pub(crate) upload_wait: Duration,
     pub(crate) model_memory: u64,
     pub(crate) engine_memory: u64,
     pub(crate) tenant_requests_per_second: Option<NonZeroU32>,
@@ -178,6 +195,11 @@ impl Raw {
             call_deadline: Duration::from_secs(self.call_seconds.or(file.call_seconds).unwrap_or(30)),
             call_memory: self.call_memory_mib.or(file.call_memory_mib).unwrap_or(256).saturating_mul(1 << 20),
             calls: self.calls.or(file.calls).unwrap_or(1_000),
+            compile_time: Duration::from_secs(self.compile_seconds.or(file.compile_seconds).unwrap_or(60)),
+            compile_memory: (self.compile_memory_mib.or(file.compile_memory_mib).unwrap_or(2_048))
+                .saturating_mul(1 << 20),
+            compilers: self.compilers.or(file.compilers).unwrap_or(cores.div_ceil(2)),
+            upload_wait: Duration::from_secs(self.upload_wait_seconds.or(file.upload_wait_seconds).unwrap_or(2)),
             model_memory: model_memory_mib.saturating_mul(1 << 20),
             engine_memory: (self.engine_memory_mib.or(file.engine_memory_mib).unwrap_or(engine_memory_mib))
                 .saturating_mul(1 << 20),
@@ -213,6 +235,10 @@ impl Raw {
         within("call-seconds", config.call_deadline.as_secs(), 1, 3_600)?;
         within("call-memory-mib", (config.call_memory >> 20) as u64, 1, 4_096)?;
         within("calls", config.calls.into(), 1, 10_000)?;
+        within("compile-seconds", config.compile_time.as_secs(), 1, 3_600)?;
+        within("compile-memory-mib", config.compile_memory >> 20, 64, 1 << 20)?;
+        within("compilers", config.compilers as u64, 1, 1_024)?;
+        within("upload-wait-seconds", config.upload_wait.as_secs(), 0, 600)?;
         within("model-memory-mib", config.model_memory >> 20, 1, 1 << 20)?;
         within("engine-memory-mib", config.engine_memory >> 20, 64, 1 << 22)?;
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;

@@ -41,6 +41,8 @@ scopes! {
     ModelsWrite = "models:write";
     /// Run models.
     ModelsInvoke = "models:invoke";
+    /// Say whose signatures on plugins the tenant trusts, and whether it insists on them.
+    SignersWrite = "signers:write";
     /// See the tenant's tokens.
     TokensRead = "tokens:read";
     /// Mint and revoke the tenant's tokens.

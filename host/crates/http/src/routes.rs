@@ -92,6 +92,15 @@ impl Table {
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
+        t.add(get, "/api/v1/uploads", Tenant(Scope::PluginsRead), api::upload::list);
+        t.add(get, "/api/v1/uploads/{upload}", Tenant(Scope::PluginsRead), api::upload::show);
+
+        t.add(get, "/api/v1/signers", Tenant(Scope::PluginsRead), api::signers::list);
+        t.add(put, "/api/v1/signers/{signer}", Tenant(Scope::SignersWrite), api::signers::add);
+        t.add(delete, "/api/v1/signers/{signer}", Tenant(Scope::SignersWrite), api::signers::remove);
+        t.add(get, "/api/v1/signing", Tenant(Scope::PluginsRead), api::signers::required);
+        t.add(put, "/api/v1/signing", Tenant(Scope::SignersWrite), api::signers::require);
+
         t.add(get, "/api/v1/models", Tenant(Scope::ModelsRead), api::models::list);
         t.add(put, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::upload);
         t.add(get, "/api/v1/models/{name}", Tenant(Scope::ModelsRead), api::models::show);

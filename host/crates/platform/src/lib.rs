@@ -6,6 +6,7 @@
 
 mod admission;
 mod audit;
+mod background;
 mod calls;
 mod directory;
 mod egress;
@@ -15,6 +16,7 @@ mod models;
 mod objects;
 mod plugins;
 mod repository;
+mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
@@ -34,10 +36,11 @@ use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint};
+pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint, SignerKey};
 pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
+pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
@@ -45,10 +48,11 @@ pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
-pub use uploads::{Upload, UploadRequest, Uploaded};
+pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 
 use admission::Gate;
 use directory::Directory;
@@ -95,6 +99,8 @@ pub struct Parts {
     pub tenant_limits: TenantLimits,
     /// Bytes that loaded models may take together; the least recently used leave first.
     pub model_memory: u64,
+    /// How long an upload of a plugin waits for its component to be compiled, unless it says otherwise.
+    pub upload_wait: Duration,
     /// What guests send out.
     pub egress: EgressParts,
 }
@@ -114,6 +120,7 @@ pub struct Platform {
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    upload_wait: Duration,
 }
 
 impl Platform {
@@ -122,7 +129,8 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, egress } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
+            parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let limits_of_tenants = Arc::new(TenantsLimits::new(tenant_limits, &store.state().tenants(None, usize::MAX)?));
         let residency = Residency::new(engines, store.blobs().clone(), model_memory, limits_of_tenants.clone())?;
@@ -140,6 +148,7 @@ impl Platform {
             limits_of_tenants,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            upload_wait,
         });
         guests.connect(&platform);
         Ok(platform)

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aimass_core::event::{Limits, Settings};
+use aimass_core::event::{Limits, Settings, UploadWish};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,10 +21,14 @@ enum Step {
     Limit(u8, u8),
     Mint(u8, Option<u8>),
     Revoke(u8),
+    Accept(u8, u8),
+    Fail(u8, u8),
+    Signer(u8, u8, bool),
+    Require(u8, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (t, o) = (0..3u8, 0..4u8);
+    let (t, t2, o) = (0..3u8, 0..3u8, 0..4u8);
     prop_oneof![
         t.clone().prop_map(Step::Tenant),
         (t.clone(), o.clone(), any::<bool>(), 0..3u64).prop_map(|(t, o, plugin, key)| Step::Upload(t, o, plugin, key)),
@@ -34,6 +38,10 @@ fn step() -> impl Strategy<Value = Step> {
         (t.clone(), any::<u8>()).prop_map(|(t, w)| Step::Limit(t, w)),
         (0..9u8, proptest::option::of(t)).prop_map(|(j, t)| Step::Mint(j, t)),
         (0..9u8).prop_map(Step::Revoke),
+        (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Accept(t, id)),
+        (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Fail(t, id)),
+        (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, s, add)| Step::Signer(t, s, add)),
+        (t2, any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
     ]
 }
 
@@ -52,7 +60,24 @@ async fn take(store: &Store, step: Step) {
                 size: 1,
                 inspection: inspection(),
                 idempotency_key: (key > 0).then(|| key.to_string()),
+                // Sometimes what an upload became that was accepted before.
+                provenance: Provenance { upload: (key > 1).then(|| object.to_string()), ..Provenance::default() },
             },
+            Step::Accept(n, id) => Event::UploadAccepted {
+                tenant: t(n),
+                id: id.to_string(),
+                name: o(id),
+                digest: Digest::of(&[id]),
+                size: 1,
+                wish: UploadWish::default(),
+            },
+            Step::Fail(n, id) => {
+                let (id, code, detail) = (id.to_string(), "compile_budget".to_owned(), "slow".to_owned());
+                Event::UploadFailed { tenant: t(n), id, code, detail }
+            }
+            Step::Signer(n, s, true) => Event::SignerAdded { tenant: t(n), signer: o(s), key: s.to_string() },
+            Step::Signer(n, s, false) => Event::SignerRemoved { tenant: t(n), signer: o(s) },
+            Step::Require(n, required) => Event::SignaturesRequired { tenant: t(n), required },
             Step::Delete(n, object) => Event::ObjectDeleted { tenant: t(n), name: o(object) },
             Step::Settings(n, object, v) => {
                 let settings = Settings::from([("v".to_owned(), v.to_string())]);

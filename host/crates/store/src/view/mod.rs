@@ -7,10 +7,11 @@ mod keys;
 mod open;
 mod rows;
 mod state;
+mod uploads;
 
 pub(crate) use apply::changes;
 pub(crate) use index::Index;
 pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
-pub use rows::{ObjectRow, TenantRow, TokenRow, VersionRow};
+pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
 pub(crate) use state::Pending;
 pub use state::State;
