@@ -8,4 +8,5 @@ pub(crate) mod signers;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod upload;
+mod upload;
 pub(crate) mod usage;
