@@ -8,5 +8,4 @@ pub(crate) mod signers;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod upload;
-mod upload;
 pub(crate) mod usage;
