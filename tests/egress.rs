@@ -1,6 +1,5 @@
 //! Row 55 and its neighbours over the real binary: guests that call out, a local server as the destination.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
