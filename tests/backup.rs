@@ -85,7 +85,7 @@ fn f42_a_backup_under_load_holds_what_was_acknowledged_before_it() {
     for n in 0..3 {
         let data = folder.path().join(format!("restored{n}"));
         run(&["restore", text(&folder.path().join(format!("b{n}"))), "--data", text(&data)]).unwrap();
-        let restored = Server::on(&data, &[]);
+        let restored = Server::on(&data, &["--key-file", text(&server.data.join("sealing/key"))]);
         // The keys came along, so the same token is good.
         let acme = restored.with(&acme.token);
         for m in 0..models[n] {
@@ -145,14 +145,21 @@ fn f45_a_bit_flipped_in_any_file_of_a_backup_is_refused_and_named() {
     assert!(refused.contains("is not empty"), "{refused}");
     fs::remove_file(data.join("mine")).unwrap();
     run(&["restore", text(&backup), "--data", text(&data)]).unwrap();
-    Server::on(&data, &[]).with(&acme.token).get("/api/v1/plugins/steady").expect(200);
+    // The key that seals is in no backup.
+    assert!(!files(&backup).iter().any(|path| text(path).contains("sealing")));
+    let said = Server::try_on(&data, &[]).map(drop).expect_err("it must not start without the key");
+    assert!(said.contains("is missing"), "{said}");
+    let key = server.data.join("sealing/key");
+    let restored = Server::on(&data, &["--key-file", text(&key)]);
+    restored.with(&acme.token).get("/api/v1/plugins/steady").expect(200);
+    drop(restored.kill());
 
     // Without the keys: no secret in it, the old tokens are refused, and the operator has a new one.
     let (backup, data) = (folder.path().join("b2"), folder.path().join("data2"));
     run(&["backup", text(&backup), "--data", text(&server.data)]).unwrap();
     assert!(!backup.join("keys").exists());
     run(&["restore", text(&backup), "--data", text(&data)]).unwrap();
-    let restored = Server::on(&data, &[]);
+    let restored = Server::on(&data, &["--key-file", text(&key)]);
     restored.with(&acme.token).get("/api/v1/plugins/steady").expect(401);
     restored.token("acme", &["plugins:read"]).get("/api/v1/plugins/steady").expect(200);
 }
@@ -208,7 +215,7 @@ fn f43_a_backup_that_is_killed_leaves_the_data_and_is_no_backup() {
         let _ = child.kill();
         child.wait().unwrap();
         if data.exists() {
-            let restored = Server::on(&data, &[]);
+            let restored = Server::on(&data, &["--key-file", text(&server.data.join("sealing/key"))]);
             restored.token("acme", &["models:read"]).get("/api/v1/models/m19").expect(200);
             drop(restored.kill());
             fs::remove_dir_all(&data).unwrap();
@@ -283,7 +290,7 @@ fn the_index_is_rebuilt_offline() {
         }
     }
     let rebuilt = run(&["rebuild", "--data", text(&data)]).unwrap();
-    // Two tokens, a tenant, a model.
-    assert_eq!(rebuilt["records"], 4);
+    // Two tokens, a tenant, its data key, a model.
+    assert_eq!(rebuilt["records"], 5);
     Server::on(&data, &[]).with(&token).get("/api/v1/models/tiny").expect(200);
 }

@@ -58,7 +58,7 @@ impl Node {
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
-        let store = Store::open(&folders.store)?;
+        let store = Store::open(&folders.store, &config.key_file)?;
         let auth = AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY };
         let auth = Arc::new(Auth::open(&folders.keys, auth)?);
         let engines = Arc::new(EngineProcesses::new(engines(config)?));

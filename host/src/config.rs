@@ -23,6 +23,10 @@ pub(crate) struct Raw {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, env = "AIMASS_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// File with the key that seals what tenants bring; the first start makes it. Without it nothing of theirs can be
+    /// read, and it is in no backup: keep a copy elsewhere [default: sealing/key in the data folder]
+    #[arg(long, env = "AIMASS_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// The URL that clients know the node by; tokens carry it as issuer [default: aimass]
     #[arg(long, env = "AIMASS_ISSUER", value_name = "TEXT")]
     issuer: Option<String>,
@@ -127,6 +131,7 @@ pub(crate) enum Gpu {
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
+    pub(crate) key_file: PathBuf,
     pub(crate) issuer: String,
     pub(crate) call_deadline: Duration,
     pub(crate) call_memory: usize,
@@ -189,6 +194,7 @@ impl Raw {
         // A model holds its weights as they came and as a plan repacked them; running it takes memory besides.
         let engine_memory_mib = model_memory_mib.saturating_mul(2).saturating_add(1_024);
         let config = Config {
+            key_file: self.key_file.or(file.key_file).unwrap_or_else(|| data.join("sealing/key")),
             data,
             listen: self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             issuer: self.issuer.or(file.issuer).unwrap_or_else(|| "aimass".to_owned()),

@@ -14,7 +14,8 @@ use crate::config::Raw;
 /// Back a data folder up to a new folder, while its server runs or not.
 #[derive(Args)]
 #[command(after_help = "The backup holds what was acknowledged before it began, is read back before it gets its
-name, and is called FOLDER.partial until then. Without --with-keys it holds no secret of the node's: a node that is
+name, and is called FOLDER.partial until then. What tenants brought is sealed in it, and the key file is never in it:
+keep a copy of that elsewhere (`serve --key-file`). Without --with-keys it holds no secret of the node's: a node that is
 restored from it makes a new signing key, so that every token has to be made anew, and the operator's first.
 
 Examples:
@@ -40,7 +41,8 @@ pub(super) struct Backup {
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass restore /backups/monday --check
-  aimass restore /backups/monday --data /var/lib/aimass && aimass serve --data /var/lib/aimass")]
+  aimass restore /backups/monday --data /var/lib/aimass
+  aimass serve --data /var/lib/aimass --key-file /etc/aimass/key    the key file of the node that was backed up")]
 pub(super) struct Restore {
     /// The backup
     backup: PathBuf,

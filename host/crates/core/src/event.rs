@@ -155,6 +155,17 @@ pub enum Event {
         /// Its name.
         tenant: Name,
     },
+    /// A tenant got the key that its data is sealed with.
+    DataKeyCreated {
+        /// Whose.
+        tenant: Name,
+        /// The id of the key file whose key wraps it.
+        ring: String,
+        /// Which of that file's keys.
+        generation: u64,
+        /// The key, wrapped, hex.
+        key: String,
+    },
     /// A tenant's limits were replaced.
     TenantLimitsSet {
         /// Whose.

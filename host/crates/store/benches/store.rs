@@ -1,12 +1,18 @@
 //! Durable writes per second: `cargo bench -p aimass-store`.
 
+use aimass_core::digest::Hasher;
 use aimass_core::event::{Actor, Event};
 use aimass_core::seam::Bucket;
 use aimass_core::{Result, Tenant};
 use aimass_store::Store;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
+
+/// What a connection hands over at once.
+const PART: usize = 16 << 10;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -35,7 +41,7 @@ async fn all<F: Future<Output = Result<()>> + Send + 'static>(store: &Store, wri
 fn writes(criterion: &mut Criterion) {
     let run = || -> std::result::Result<_, Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let store = Store::open(folder.path())?;
+        let store = Store::open(folder.path(), &folder.path().join("key"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         Ok((folder, store, runtime))
     };
@@ -59,5 +65,50 @@ fn writes(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, writes);
+/// A blob as an upload makes it: hashed, sealed, synced and renamed.
+async fn sealed(store: &Store, tenant: &Tenant, bytes: &[u8]) -> Result<()> {
+    let mut writer = store.blobs().writer(tenant).await?;
+    for part in bytes.chunks(PART) {
+        writer.write(part).await?;
+    }
+    writer.finish().await.map(drop)
+}
+
+/// The same without sealing.
+fn plain(folder: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut hasher = Hasher::default();
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    for part in bytes.chunks(512 << 10) {
+        hasher.update(part);
+        file.write_all(part)?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(folder.join(hasher.finish().hex()))?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// What sealing costs an upload, and what opening costs a load.
+fn blobs(criterion: &mut Criterion) {
+    let ready = || -> std::result::Result<_, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(folder.path(), &folder.path().join("key"))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok((folder, store, runtime, Tenant::vouched_for("acme".parse()?)))
+    };
+    let (folder, store, runtime, tenant) = match ready() {
+        Ok(ready) => ready,
+        Err(error) => {
+            eprintln!("cannot open a store: {error}");
+            return;
+        }
+    };
+    let bytes = vec![0xA7; 64 << 20];
+    let mut group = criterion.benchmark_group("blob of 64 MiB");
+    group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(10);
+    group.bench_function("plain", |bencher| bencher.iter(|| plain(folder.path(), &bytes)));
+    group.bench_function("sealed", |bencher| bencher.to_async(&runtime).iter(|| sealed(&store, &tenant, &bytes)));
+    group.finish();
+}
+
+criterion_group!(benches, writes, blobs);
 criterion_main!(benches);

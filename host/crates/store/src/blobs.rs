@@ -1,20 +1,24 @@
 //! Uploaded bytes (components, ONNX files): content-addressed files, one folder per tenant.
 //!
-//! `blobs/<tenant>/<sha256 hex>`. A blob appears under its name only whole and durable: temporary file, fsync, rename,
+//! `blobs/<tenant>/<sha256 hex>`, the digest of the plain bytes; the file is sealed ([`crate::seal`]). One that a
+//! release before there was sealing wrote is read as it is, and sealed when the same bytes are uploaded again. A blob appears under its name only whole and durable: temporary file, fsync, rename,
 //! fsync of the folder. The record that names it is written after that, so a crash leaves at most a blob
 //! that nothing names; those are swept at the next start (never while running, when an upload may be about to name one).
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aimass_core::digest::Hasher;
-use aimass_core::{Code, Digest, Fault, Result, Tenant};
+use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
 use bytes::{Bytes, BytesMut};
 use tempfile::NamedTempFile;
 
 use crate::failure::{damaged, io_fault, make_folder, sync_folder};
+use crate::seal::stream::{self, Sealer};
+use crate::seal::{DataKey, Keys};
 use crate::view::State;
 
 /// What is under way; no tenant's name begins with a dot.
@@ -36,7 +40,7 @@ const CHUNK: usize = 512 << 10;
 /// # Ok(())
 /// # }
 /// # let folder = tempfile::tempdir()?;
-/// # let store = aimass_store::Store::open(folder.path())?;
+/// # let store = aimass_store::Store::open(folder.path(), &folder.path().join("key"))?;
 /// # let tenant = Tenant::vouched_for("acme".parse()?);
 /// # tokio::runtime::Runtime::new()?.block_on(upload(&store, &tenant))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -44,13 +48,14 @@ const CHUNK: usize = 512 << 10;
 #[derive(Clone, Debug)]
 pub struct Blobs {
     dir: PathBuf,
+    keys: Keys,
 }
 
 impl Blobs {
     /// Opens the blobs of the data folder.
-    pub(crate) fn open(dir: &Path) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, keys: Keys) -> Result<Self> {
         let dir = dir.join("blobs");
-        let blobs = Self { dir };
+        let blobs = Self { dir, keys };
         make_folder(&blobs.dir)?;
         make_folder(&blobs.dir.join(UPLOADS))?;
         Ok(blobs)
@@ -63,9 +68,14 @@ impl Blobs {
     pub async fn writer(&self, tenant: &Tenant) -> Result<BlobWriter> {
         let uploads = self.dir.join(UPLOADS);
         let folder = self.folder(tenant);
-        let file = blocking(move || NamedTempFile::new_in(uploads).map_err(|e| io_fault("begin a blob", &e))).await?;
-        let open = Some(Box::new(Open { file, hasher: Hasher::default(), size: 0 }));
-        Ok(BlobWriter { folder, open, gathered: BytesMut::new() })
+        let own = Own { tenant: tenant.name().clone(), key: self.keys.get_or_create(tenant.name()).await? };
+        let (open, own) = blocking(move || {
+            let mut file = NamedTempFile::new_in(uploads).map_err(|e| io_fault("begin a blob", &e))?;
+            let sealer = Sealer::begin(&own.key, &own.tenant, file.as_file_mut())?;
+            Ok((Open { file, sealer, hasher: Hasher::default(), size: 0 }, own))
+        })
+        .await?;
+        Ok(BlobWriter { folder, own, open: Some(Box::new(open)), gathered: BytesMut::new() })
     }
 
     /// Where a blob's file is, if it is there.
@@ -79,11 +89,9 @@ impl Blobs {
     /// `integrity` if they are not what they were, or are gone.
     pub async fn read(&self, tenant: &Tenant, digest: &Digest) -> Result<Bytes> {
         let (path, digest) = (self.path(tenant, digest), *digest);
+        let (tenant, key) = (tenant.name().clone(), self.keys.get(tenant.name()));
         blocking(move || {
-            let bytes = fs::read(&path).map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => integrity(&path, "is missing"),
-                _ => io_fault(format!("read {}", path.display()), &e),
-            })?;
+            let bytes = read(&path, &tenant, key.as_deref())?;
             if Digest::of(&bytes) != digest {
                 return Err(integrity(&path, "does not have the bytes that its name says"));
             }
@@ -134,12 +142,21 @@ impl Blobs {
 #[derive(Debug)]
 pub struct BlobWriter {
     folder: PathBuf,
+    own: Own,
     /// None after a failure.
     open: Option<Box<Open>>,
     gathered: BytesMut,
 }
 
+/// Whose a blob is.
+#[derive(Debug)]
+struct Own {
+    tenant: Name,
+    key: Arc<DataKey>,
+}
+
 struct Open {
+    sealer: Sealer,
     /// Removes itself when dropped.
     file: NamedTempFile,
     hasher: Hasher,
@@ -162,8 +179,9 @@ impl BlobWriter {
     /// `storage_full`, `internal`. Nothing is left then.
     pub async fn stage(mut self) -> Result<Staged> {
         self.put().await?;
-        let Open { file, hasher, size } = *self.open.take().ok_or_else(lost)?;
-        Ok(Staged { folder: self.folder, file, digest: hasher.finish(), size })
+        let Open { mut file, sealer, hasher, size } = *self.open.take().ok_or_else(lost)?;
+        let file = blocking(move || sealer.finish(file.as_file_mut()).map(|()| file)).await?;
+        Ok(Staged { folder: self.folder, own: self.own, file, digest: hasher.finish(), size })
     }
 
     /// Makes the blob durable under its digest; returns that and its size in bytes.
@@ -180,7 +198,7 @@ impl BlobWriter {
         let (open, bytes) = blocking(move || {
             open.hasher.update(&bytes);
             open.size += bytes.len() as u64;
-            open.file.write_all(&bytes).map_err(|e| io_fault("write a blob", &e))?;
+            open.sealer.write(&bytes, open.file.as_file_mut())?;
             bytes.clear();
             Ok((open, bytes))
         })
@@ -194,6 +212,7 @@ impl BlobWriter {
 #[derive(Debug)]
 pub struct Staged {
     folder: PathBuf,
+    own: Own,
     /// Removes itself when dropped.
     file: NamedTempFile,
     digest: Digest,
@@ -211,8 +230,8 @@ impl Staged {
     /// # Errors
     /// `internal`.
     pub async fn read(&self) -> Result<Bytes> {
-        let path = self.file.path().to_owned();
-        blocking(move || Ok(fs::read(path).map_err(|e| io_fault("read an upload", &e))?.into())).await
+        let (path, tenant, key) = (self.file.path().to_owned(), self.own.tenant.clone(), Arc::clone(&self.own.key));
+        blocking(move || read(&path, &tenant, Some(&key)).map(Bytes::from)).await
     }
 
     /// Makes it durable under its digest; returns that and its size in bytes.
@@ -220,7 +239,7 @@ impl Staged {
     /// # Errors
     /// `storage_full`, `internal`. Nothing is left then.
     pub async fn commit(self) -> Result<(Digest, u64)> {
-        let Self { folder, file, digest, size } = self;
+        let Self { folder, file, digest, size, .. } = self;
         blocking(move || {
             let done = || -> io::Result<()> {
                 file.as_file().sync_all()?;
@@ -246,16 +265,40 @@ impl std::fmt::Debug for Open {
     }
 }
 
+/// A blob's plain bytes.
+fn read(path: &Path, tenant: &Name, key: Option<&DataKey>) -> Result<Vec<u8>> {
+    let failed = |e: io::Error| io_fault(format!("read {}", path.display()), &e);
+    let mut file = fs::File::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => integrity(path, "is missing"),
+        _ => failed(e),
+    })?;
+    if stream::is_sealed(&mut file).map_err(failed)? {
+        let opened = key.map(|key| stream::open(key, tenant, &mut file)).transpose()?.flatten();
+        return opened.ok_or_else(|| integrity(path, "is not what its tenant's key has sealed"));
+    }
+    let mut bytes = Vec::new();
+    io::Seek::rewind(&mut file).and_then(|()| io::Read::read_to_end(&mut file, &mut bytes)).map_err(failed)?;
+    Ok(bytes)
+}
+
 /// Where a blob's file is below the store's folder.
 pub(crate) fn below(tenant: &str, digest: &Digest) -> PathBuf {
     Path::new("blobs").join(tenant).join(digest.hex())
 }
 
-/// Checks a blob's file, without reading it into memory at once.
+/// Checks a blob's file, without its key and without reading it into memory at once: a sealed one against its
+/// checksum, another one against its name.
 ///
 /// # Errors
-/// `integrity`, with the file, if it is missing or not what its name says.
+/// `integrity`, with the file, if it is missing or not what was written.
 pub(crate) fn check_file(path: &Path, digest: &Digest) -> Result<()> {
+    let sealed = fs::File::open(path).and_then(|mut file| stream::is_sealed(&mut file));
+    match sealed.and_then(|sealed| if sealed { stream::is_whole(path).map(Some) } else { Ok(None) }) {
+        Ok(Some(true)) => return Ok(()),
+        Ok(Some(false)) => return Err(damaged(path, 0, "it does not have the checksum that it ends with")),
+        // What cannot be read is told of below.
+        Ok(None) | Err(_) => {}
+    }
     let mut hasher = Hasher::default();
     let mut read = || -> io::Result<()> {
         let mut file = fs::File::open(path)?;

@@ -9,7 +9,7 @@
 //! lock              one server per folder
 //! journal/*.log     every change of state, hash-chained
 //! index-*/          the view (sled); the highest number is in use, one below it could not be
-//! blobs/<tenant>/   uploaded bytes, by SHA-256
+//! blobs/<tenant>/   uploaded bytes, sealed, by their SHA-256 before that
 //! kv/               guests' key-value data: *.snapshot, and *.log behind it
 //! ```
 
@@ -25,6 +25,7 @@ mod lock;
 mod log;
 mod options;
 mod schema;
+mod seal;
 mod store;
 #[cfg(test)]
 mod tests;

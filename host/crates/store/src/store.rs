@@ -1,6 +1,5 @@
 //! The store: opening, writing, reading, closing.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,18 +8,19 @@ use aimass_core::event::{Actor, Event};
 use aimass_core::seam::KeyValue;
 use aimass_core::{Code, Fault, Result};
 use arc_swap::ArcSwap;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 
 use crate::blobs::Blobs;
-use crate::failure::{io_fault, make_folder, stopped};
+use crate::failure::{io_fault, make_folder};
 use crate::journal::{self, ChainReport, Record, verify_journal};
 use crate::kv::GuestData;
 use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
 use crate::schema;
+use crate::seal::{Keys, Vault};
 use crate::view::{self, JournalEnd, Pending, State};
-use crate::writer::{Decided, Shared, Write, Writer};
+use crate::writer::{self, Shared, Write, Writer};
 
 /// Records that a slow subscriber may lag behind before it is told that it has missed some.
 const SUBSCRIBER_BUFFER: usize = 1024;
@@ -36,7 +36,8 @@ const SUBSCRIBER_BUFFER: usize = 1024;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
-/// let store = Store::open(folder)?;
+/// let key_file = folder.join("key"); // Elsewhere, where it matters.
+/// let store = Store::open(folder, &key_file)?;
 /// let acme: Name = "acme".parse()?;
 /// let tenant = acme.clone();
 /// store
@@ -50,7 +51,7 @@ const SUBSCRIBER_BUFFER: usize = 1024;
 /// assert!(store.state().tenant(&acme)?.is_some());
 /// store.close().await;
 ///
-/// assert!(Store::open(folder)?.state().tenant(&acme)?.is_some());
+/// assert!(Store::open(folder, &key_file)?.state().tenant(&acme)?.is_some());
 /// # Ok(())
 /// # }
 /// ```
@@ -61,7 +62,7 @@ struct Inner {
     dir: PathBuf,
     shared: Arc<Shared>,
     // Fields are dropped in order: the threads end before the folder is free for another.
-    writes: Committer<Write>,
+    writes: Arc<Committer<Write>>,
     data: Arc<GuestData>,
     blobs: Blobs,
     _lock: Arc<FolderLock>,
@@ -69,20 +70,20 @@ struct Inner {
 
 impl Store {
     /// Opens the data folder `dir`, or begins one, and recovers what a crash has left. Blocks for as long as reading
-    /// the journal takes.
+    /// the journal takes. `key_file` holds the key that the tenants' data keys are wrapped with; it is made if nothing
+    /// is sealed yet, belongs to one data folder, and is worth as much as all that is in it: keep a copy, elsewhere.
     ///
     /// # Errors
-    /// `conflict` if another server uses the folder, or a newer release wrote it; `integrity`, with file and offset, if what was acknowledged is
+    /// `conflict` if another server uses the folder, a newer release wrote it, or the key file does not open it; `integrity`, with file and offset, if what was acknowledged is
     /// damaged: then nothing is changed. `storage_full` and `internal` from the disk.
-    pub fn open(dir: &Path) -> Result<Self> {
-        Self::open_with(dir, Options::default())
+    pub fn open(dir: &Path, key_file: &Path) -> Result<Self> {
+        Self::open_with(dir, key_file, Options::default())
     }
 
-    pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self> {
+    pub(crate) fn open_with(dir: &Path, key_file: &Path, options: Options) -> Result<Self> {
         schema::check(dir)?;
         make_folder(dir)?;
         let lock = Arc::new(FolderLock::take(dir)?);
-        schema::mark(dir)?;
         let mut end = JournalEnd { seq: 0, hash: journal::GENESIS };
         let folder = dir.join(journal::FOLDER);
         let log = Log::open(&folder, options.clone(), &mut |entry| {
@@ -92,13 +93,9 @@ impl Store {
         })?;
         let opened = view::open_or_rebuild(dir, options.index_open_limit, &end)?;
         let index = opened.index;
-        let blobs = Blobs::open(dir)?;
-        if opened.journal_is_short {
-            // What the lost records named would be swept.
-            tracing::error!("no blobs are swept, since the journal has lost records");
-        } else {
-            blobs.sweep(&State::committed(Arc::clone(&index)))?;
-        }
+        // Before anything is written or swept: without its key nothing here is of use.
+        let vault = Arc::new(Vault::open(key_file, &State::committed(Arc::clone(&index)))?);
+        schema::mark(dir)?;
         let data = Arc::new(GuestData::open(dir, &options, Arc::clone(&lock))?);
         let shared = Arc::new(Shared {
             index: ArcSwap::new(index),
@@ -115,9 +112,17 @@ impl Store {
             staged: Vec::new(),
             answers: Vec::new(),
             broken: None,
+            vault: Arc::clone(&vault),
             _lock: Arc::clone(&lock),
         };
-        let writes = Committer::start("store-journal", log, writer, &options)?;
+        let writes = Arc::new(Committer::start("store-journal", log, writer, &options)?);
+        let blobs = Blobs::open(dir, Keys::new(vault, Arc::clone(&writes)))?;
+        if opened.journal_is_short {
+            // What the lost records named would be swept.
+            tracing::error!("no blobs are swept, since the journal has lost records");
+        } else {
+            blobs.sweep(&State::committed(shared.index.load_full()))?;
+        }
         Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, _lock: lock })))
     }
 
@@ -139,30 +144,7 @@ impl Store {
         actor: Actor,
         decide: impl FnOnce(&State<'_>) -> Result<(Option<Event>, T)> + Send + 'static,
     ) -> Result<T> {
-        let (sender, receiver) = oneshot::channel::<Result<T>>();
-        // The answer goes out once, from whichever of the two is called.
-        let sender = Arc::new(std::sync::Mutex::new(Some(sender)));
-        let send = move |sender: &std::sync::Mutex<Option<oneshot::Sender<Result<T>>>>, answer: Result<T>| {
-            if let Some(sender) = sender.lock().ok().and_then(|mut s| s.take()) {
-                let _ = sender.send(answer);
-            }
-        };
-        let rejected = Arc::clone(&sender);
-        let write = Write {
-            actor,
-            decide: Box::new(move |state| {
-                let decided = catch_unwind(AssertUnwindSafe(|| decide(state)))
-                    .unwrap_or_else(|_| Err(Fault::internal("a decision panicked")));
-                let (event, value) = match decided {
-                    Ok((event, value)) => (event, Ok(value)),
-                    Err(fault) => (None, Err(fault)),
-                };
-                Decided { event, answer: Box::new(move |outcome| send(&sender, outcome.and(value))) }
-            }),
-            reject: Box::new(move |fault| send(&rejected, Err(fault))),
-        };
-        self.0.writes.send(write).await?;
-        receiver.await.map_err(|_| stopped())?
+        writer::write(&self.0.writes, actor, decide).await
     }
 
     /// The committed state. Cheap; for reading at once, not for keeping.

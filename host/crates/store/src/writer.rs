@@ -1,5 +1,6 @@
 //! What the journal's committer does: decide, chain, and after the sync apply, publish and answer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,13 +8,14 @@ use std::time::{Duration, Instant};
 use aimass_core::event::{Actor, Event};
 use aimass_core::{Code, Fault, Result};
 use arc_swap::ArcSwap;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::failure::stopped;
 use crate::journal::Record;
 use crate::lock::FolderLock;
-use crate::log::{Machine, Segment};
+use crate::log::{Committer, Machine, Segment};
 use crate::options::Options;
+use crate::seal::Vault;
 use crate::view::{Index, Pending, State, changes, rebuild};
 
 /// A write that waits for its turn.
@@ -29,6 +31,38 @@ pub(crate) struct Decided {
     pub(crate) event: Option<Event>,
     /// Answers the caller: with what was decided, or with the fault that kept it from being so.
     pub(crate) answer: Box<dyn FnOnce(Result<()>) + Send>,
+}
+
+/// Brings a write, and waits for what became of it: see [`Store::write`](crate::Store::write).
+pub(crate) async fn write<T: Send + 'static>(
+    writes: &Committer<Write>,
+    actor: Actor,
+    decide: impl FnOnce(&State<'_>) -> Result<(Option<Event>, T)> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = oneshot::channel::<Result<T>>();
+    // The answer goes out once, from whichever of the two is called.
+    let sender = Arc::new(std::sync::Mutex::new(Some(sender)));
+    let send = move |sender: &std::sync::Mutex<Option<oneshot::Sender<Result<T>>>>, answer: Result<T>| {
+        if let Some(sender) = sender.lock().ok().and_then(|mut s| s.take()) {
+            let _ = sender.send(answer);
+        }
+    };
+    let rejected = Arc::clone(&sender);
+    let write = Write {
+        actor,
+        decide: Box::new(move |state| {
+            let decided = catch_unwind(AssertUnwindSafe(|| decide(state)))
+                .unwrap_or_else(|_| Err(Fault::internal("a decision panicked")));
+            let (event, value) = match decided {
+                Ok((event, value)) => (event, Ok(value)),
+                Err(fault) => (None, Err(fault)),
+            };
+            Decided { event, answer: Box::new(move |outcome| send(&sender, outcome.and(value))) }
+        }),
+        reject: Box::new(move |fault| send(&rejected, Err(fault))),
+    };
+    writes.send(write).await?;
+    receiver.await.map_err(|_| stopped())?
 }
 
 /// What readers share with the committer.
@@ -56,6 +90,7 @@ pub(crate) struct Writer {
     pub(crate) staged: Vec<Arc<Record>>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) broken: Option<Broken>,
+    pub(crate) vault: Arc<Vault>,
     /// The folder stays locked until the thread has ended.
     pub(crate) _lock: Arc<FolderLock>,
 }
@@ -109,6 +144,7 @@ impl Machine for Writer {
         let mut outcome = Ok(());
         if let Some(last) = self.staged.last().cloned() {
             self.durable = last.hash;
+            self.staged.iter().for_each(|record| self.vault.applied(&record.event));
             let index = self.shared.index.load_full();
             let applied = self.index_works().and_then(|()| index.apply(&self.pending, last.seq, last.hash));
             if let Err(fault) = applied {

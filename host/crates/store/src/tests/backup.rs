@@ -49,7 +49,7 @@ async fn f45_a_bit_flipped_in_a_backup_with_a_snapshot_is_refused() {
     fs::write(&key, "k").unwrap();
     let extra = [Extra { from: key, to: "keys/secret".to_owned() }];
     let taken = backup(&from, &to, &extra, None, &mut |at: Progress| seen.push(at.doing)).unwrap();
-    assert_eq!((taken.records, taken.blobs, taken.keys), (22, 1, true));
+    assert_eq!((taken.records, taken.blobs, taken.keys), (23, 1, true));
     assert!(seen.contains(&"copying") && seen.contains(&"checking"));
     assert_eq!(backup(&from, &to, &[], None, &mut |_| {}).unwrap_err().code(), Code::Conflict);
 
@@ -70,6 +70,7 @@ async fn f45_a_bit_flipped_in_a_backup_with_a_snapshot_is_refused() {
     let back = dir.path().join("back");
     restore(&to, &back, &mut |_| {}).unwrap();
     assert_eq!(fs::read(back.join("keys/secret")).unwrap(), b"k");
+    fs::copy(from.join("key"), back.join("store/key")).unwrap();
     let restored = open(&back.join("store"), &small()).unwrap();
     assert_eq!(restored.head().unwrap(), store.head().unwrap());
     assert_eq!(&restored.blobs().read(&tenant("acme"), &digest).await.unwrap()[..], b"bytes");
@@ -135,6 +136,7 @@ async fn a_backup_of_a_busy_store_is_a_sound_prefix() {
         restore(&to, &back, &mut |_| {}).unwrap();
         let sound = crate::verify_journal_against(&back.join("store"), Some(head)).unwrap();
         assert_eq!((sound.records, sound.first_bad), (taken.records, None));
+        fs::copy(from.join("key"), back.join("store/key")).unwrap();
         let restored = open(&back.join("store"), &small()).unwrap();
         assert!(number(&*restored.key_value()).await >= n);
     }

@@ -4,6 +4,7 @@ mod backup;
 mod crash;
 mod faults;
 mod index;
+mod sealing;
 mod writes;
 
 use std::path::Path;
@@ -45,7 +46,7 @@ fn inspection() -> Inspection {
 }
 
 fn open(dir: &Path, options: &Options) -> Result<Store> {
-    Store::open_with(dir, options.clone())
+    Store::open_with(dir, &dir.join("key"), options.clone())
 }
 
 /// Records an event as it is.

@@ -5,7 +5,7 @@ use aimass_core::{Code, Fault, Name, Result};
 use serde::Serialize;
 
 use super::keys;
-use super::rows::{IdempotentRow, ObjectRow, TenantRow, TokenRow, UploadOutcome, VersionRow};
+use super::rows::{DataKeyRow, IdempotentRow, ObjectRow, TenantRow, TokenRow, UploadOutcome, VersionRow};
 use super::state::State;
 use super::uploads;
 use crate::journal::Record;
@@ -34,6 +34,15 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
                 keys::tenant(tenant),
                 &TenantRow { name: tenant.clone(), created_ms: time_ms, limits: Limits::default() },
             )?;
+        }
+        Event::DataKeyCreated { tenant, ring, generation, key } => {
+            // What is sealed under the first one could not be read any more.
+            if state.has_data_key(tenant)? {
+                return Err(conflict(format!("the tenant `{tenant}` has a data key already")));
+            }
+            let row =
+                DataKeyRow { tenant: tenant.clone(), ring: ring.clone(), generation: *generation, key: key.clone() };
+            put(&mut out, keys::data_key(tenant), &row)?;
         }
         Event::TenantLimitsSet { tenant, limits } => {
             let row = state.tenant(tenant)?.ok_or_else(Fault::not_found)?;

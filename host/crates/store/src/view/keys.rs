@@ -69,6 +69,14 @@ fn tagged(tag: &str, tenant: &Name) -> Vec<u8> {
     [b"\x01", tag.as_bytes(), b"\0", tenant.as_str().as_bytes(), b"\0"].concat()
 }
 
+pub(super) fn all_data_keys() -> Vec<u8> {
+    b"\x01data-key\0".to_vec()
+}
+
+pub(super) fn data_key(tenant: &Name) -> Vec<u8> {
+    tagged("data-key", tenant)
+}
+
 pub(super) fn all_uploads() -> Vec<u8> {
     b"\x01upload\0".to_vec()
 }

@@ -16,6 +16,19 @@ pub struct TenantRow {
     pub limits: Limits,
 }
 
+/// A tenant's data key, wrapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DataKeyRow {
+    /// Whose.
+    pub(crate) tenant: Name,
+    /// The id of the key file whose key wraps it.
+    pub(crate) ring: String,
+    /// Which of that file's keys.
+    pub(crate) generation: u64,
+    /// The key, wrapped, hex.
+    pub(crate) key: String,
+}
+
 /// A plugin or model, all its versions together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRow {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::index::Index;
 use super::keys;
-use super::rows::{IdempotentRow, ObjectRow, TenantRow, TokenRow, VersionRow};
+use super::rows::{DataKeyRow, IdempotentRow, ObjectRow, TenantRow, TokenRow, VersionRow};
 
 /// Rows that are decided and not yet durable: `None` removes one.
 pub(crate) type Pending = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -49,6 +49,16 @@ impl<'a> State<'a> {
     /// If the index cannot be read.
     pub fn tenants(&self, after: Option<&Name>, limit: usize) -> Result<Vec<TenantRow>> {
         self.rows(&keys::tenants(), after.map(keys::tenant), limit, |_| true)
+    }
+
+    /// Every tenant's data key, wrapped.
+    pub(crate) fn data_keys(&self) -> Result<Vec<DataKeyRow>> {
+        self.rows(&keys::all_data_keys(), None, usize::MAX, |_| true)
+    }
+
+    /// Whether a tenant has a data key.
+    pub(crate) fn has_data_key(&self, tenant: &Name) -> Result<bool> {
+        Ok(self.row::<DataKeyRow>(&keys::data_key(tenant))?.is_some())
     }
 
     /// A plugin or model, also one that was deleted (see [`ObjectRow::deleted`]).
