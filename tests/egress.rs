@@ -168,6 +168,20 @@ fn f55_no_rule_opens_the_inside_and_no_packet_leaves() {
 }
 
 #[test]
+fn f26_what_a_guest_sends_says_how_many_calls_stand_above() {
+    let destination = Destination::start();
+    let (_server, acme) = with_caller(&["--egress-private", &destination.address.to_string()]);
+    allow(&acme, "127.0.0.1", &json!({ "ports": [destination.port()] }));
+    sent(&acme, "acme", &destination.url("/"), &[]);
+    sent(&acme, "acme", &destination.url("/"), &[("aimass-call-depth", "6")]);
+    let depth =
+        |head: &String| head.lines().find_map(|line| line.strip_prefix("aimass-call-depth: ").map(str::to_owned));
+    let depths: Vec<_> = destination.heads().iter().map(depth).collect();
+    // A seventh may still call, and what it calls may not.
+    assert_eq!(depths, [Some("1".to_owned()), Some("7".to_owned())]);
+}
+
+#[test]
 fn a_guest_sends_what_its_tenants_rules_allow_and_is_counted() {
     let destination = Destination::start();
     let private = destination.address.to_string();
