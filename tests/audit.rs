@@ -48,10 +48,13 @@ fn a_tenant_sees_its_own_and_reads_are_recorded() {
     let own = acme.get("/api/v1/audit").expect(200);
     assert!(!own.text().contains("other") && !own.text().contains("PLANTED"), "{}", own.text());
     let own = items(own);
-    assert_eq!(kinds(&own), ["tenant_created", "token_minted", "version_created", "settings_replaced"]);
-    assert_eq!(own[2]["object"], "hello@1");
-    assert_eq!(own[2]["actor"]["tenant"], "acme");
-    assert!(own[2]["actor"]["token"].is_string() && own[2]["actor"]["request"].is_string());
+    assert_eq!(
+        kinds(&own),
+        ["tenant_created", "token_minted", "data_key_created", "version_created", "settings_replaced"]
+    );
+    assert_eq!(own[3]["object"], "hello@1");
+    assert_eq!(own[3]["actor"]["tenant"], "acme");
+    assert!(own[3]["actor"]["token"].is_string() && own[3]["actor"]["request"].is_string());
     // Of the operator, a tenant learns the subject.
     assert_eq!(own[1]["actor"], json!({ "subject": "operator" }));
     acme.get("/api/v1/audit?tenant=other").problem(404, "not_found");

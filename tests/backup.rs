@@ -269,6 +269,8 @@ fn f45_a_bit_flipped_in_any_kind_of_file_is_noticed_and_never_served() {
     let bytes = flip(&blob, 1000);
     let server = Server::on(&data, &[]);
     server.with(&token).send("POST", "/fn/acme/steady/hits", &[], b"").problem(500, "integrity");
+    let told = server.operator().get("/api/v1/audit?kind=integrity_failed").expect(200).json();
+    assert_eq!(told["items"][0]["tenant"], "acme");
     fs::write(&blob, bytes).unwrap();
     drop(server.kill());
     let server = Server::on(&data, &[]);

@@ -302,6 +302,14 @@ pub enum Event {
         /// Whether anybody may call it.
         public: bool,
     },
+    /// Stored bytes were not what they were, and were refused. It changes nothing, and is there for the audit; the
+    /// same bytes are told of once by each start of the server.
+    IntegrityFailed {
+        /// Whose.
+        tenant: Name,
+        /// What: `blob sha256:…`.
+        what: String,
+    },
     /// Something sensitive was read: it changes nothing, and is there for the audit. The same holder's reads of the
     /// same thing are recorded once a minute.
     Read {

@@ -86,18 +86,22 @@ impl Blobs {
     /// A blob's bytes, checked against their name.
     ///
     /// # Errors
-    /// `integrity` if they are not what they were, or are gone.
+    /// `integrity` if they are not what they were, are another tenant's, or are gone; the audit log tells of it then.
     pub async fn read(&self, tenant: &Tenant, digest: &Digest) -> Result<Bytes> {
         let (path, digest) = (self.path(tenant, digest), *digest);
-        let (tenant, key) = (tenant.name().clone(), self.keys.get(tenant.name()));
-        blocking(move || {
-            let bytes = read(&path, &tenant, key.as_deref())?;
+        let (owner, key) = (tenant.name().clone(), self.keys.get(tenant.name()));
+        let read = blocking(move || {
+            let bytes = read(&path, &owner, key.as_deref())?;
             if Digest::of(&bytes) != digest {
                 return Err(integrity(&path, "does not have the bytes that its name says"));
             }
             Ok(Bytes::from(bytes))
         })
-        .await
+        .await;
+        if read.as_ref().is_err_and(|fault| fault.code() == Code::Integrity) {
+            self.keys.tell(tenant.name(), format!("blob {digest}")).await;
+        }
+        read
     }
 
     fn folder(&self, tenant: &Tenant) -> PathBuf {

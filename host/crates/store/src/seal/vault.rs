@@ -1,8 +1,8 @@
 //! The tenants' data keys, unwrapped, in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aimass_core::event::{Actor, Event};
 use aimass_core::{Code, Fault, Name, Result};
@@ -106,16 +106,38 @@ fn context<'a>(tenant: &'a Name, generation: &'a [u8]) -> [&'a [u8]; 3] {
 pub(crate) struct Keys {
     vault: Arc<Vault>,
     writes: Arc<Committer<Write>>,
+    /// What was told of since the start.
+    told: Arc<Mutex<HashSet<(Name, String)>>>,
 }
+
+/// Damages that are remembered, so that each is recorded once.
+const REMEMBERED: usize = 1_000;
 
 impl Keys {
     pub(crate) fn new(vault: Arc<Vault>, writes: Arc<Committer<Write>>) -> Self {
-        Self { vault, writes }
+        Self { vault, writes, told: Arc::default() }
     }
 
     /// A tenant's data key, if it has one.
     pub(crate) fn get(&self, tenant: &Name) -> Option<Arc<DataKey>> {
         self.vault.get(tenant)
+    }
+
+    /// Records that a tenant's stored bytes were refused: once, or a client that tries again fills the journal.
+    pub(crate) async fn tell(&self, tenant: &Name, what: String) {
+        {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() >= REMEMBERED {
+                told.clear();
+            }
+            if !told.insert((tenant.clone(), what.clone())) {
+                return;
+            }
+        }
+        let event = Event::IntegrityFailed { tenant: tenant.clone(), what };
+        if let Err(fault) = writer::write(&self.writes, Actor::system(), move |_| Ok((Some(event), ()))).await {
+            tracing::error!(%fault, %tenant, "damage could not be recorded");
+        }
     }
 
     /// A tenant's data key, made and recorded if it has none.

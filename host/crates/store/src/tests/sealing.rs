@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aimass_core::Code;
+use aimass_core::event::Event;
 
 use super::{blob, created, open, record, tenant, version};
 use crate::Store;
@@ -91,6 +92,15 @@ async fn f39_a_sealed_blob_swapped_between_tenants_is_refused() {
     fs::write(path(&store, "acme"), rival).unwrap();
     let fault = store.blobs().read(&tenant("acme"), &ours).await.unwrap_err();
     assert_eq!(fault.code(), Code::Integrity);
+    store.blobs().read(&tenant("acme"), &ours).await.unwrap_err();
+    let mut events = vec![];
+    crate::read_journal(dir.path(), 2, &mut |record| {
+        events.push(record.event);
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    let told = Event::IntegrityFailed { tenant: "acme".parse().unwrap(), what: format!("blob {ours}") };
+    assert_eq!(events, [told], "behind the two data keys, and once");
     fs::write(path(&store, "acme"), acme).unwrap();
     store.blobs().read(&tenant("acme"), &ours).await.unwrap();
 }

@@ -154,7 +154,7 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             living(state, tenant, name)?;
             put(&mut out, keys::settings(tenant, name), settings)?;
         }
-        Event::Read { .. } => {}
+        Event::Read { .. } | Event::IntegrityFailed { .. } => {}
         Event::PublicAccessSet { tenant, name, public } => {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
