@@ -12,7 +12,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{Claims, Header, expired};
-use crate::keys::{Key, Keys};
+use crate::foreign::{self, Identity, Jwks, KeyInfo, Providers, Trusted};
+use crate::keys::{Key, Keys, SigningKey};
 use crate::revoked::Revoked;
 use crate::{Caller, Checkpoint, Scopes, SignedCheckpoint};
 
@@ -27,6 +28,9 @@ pub(crate) const CACHE_BYTES: u64 = 16 << 20;
 
 /// What a cached token takes beside its own bytes: its caller and the cache's own entry.
 const CACHE_ENTRY: u64 = 320;
+
+/// A provider that changes while a token of its is checked: how often that is done again.
+const CHANGES_MEANWHILE: usize = 3;
 
 /// How tokens are checked.
 #[derive(Clone, Debug)]
@@ -75,6 +79,7 @@ pub struct Auth {
     config: AuthConfig,
     keys: Keys,
     revoked: Revoked,
+    providers: Providers,
     /// Sharded: a hit takes one shard's read lock and allocates nothing.
     checked: Cache<Box<str>, Arc<Checked>, TokenBytes>,
 }
@@ -82,9 +87,17 @@ pub struct Auth {
 /// A token that was found valid.
 struct Checked {
     caller: Arc<Caller>,
-    key: Arc<Key>,
-    /// [`Revoked::changes`] when it was last known not to be revoked.
-    as_of: AtomicU64,
+    by: By,
+}
+
+/// What makes it valid, as long as that stands.
+enum By {
+    Node {
+        key: Arc<Key>,
+        /// [`Revoked::changes`] when it was last known not to be revoked.
+        as_of: AtomicU64,
+    },
+    Provider(Arc<Trusted>),
 }
 
 #[derive(Clone)]
@@ -108,7 +121,7 @@ impl Auth {
         }
         let keys = Keys::open(dir, &config.issuer, &config.audience, now())?;
         let checked = Cache::with_weighter((CACHE_BYTES / 800) as usize, CACHE_BYTES, TokenBytes);
-        Ok(Self { config, keys, revoked: Revoked::default(), checked })
+        Ok(Self { config, keys, revoked: Revoked::default(), providers: Providers::default(), checked })
     }
 
     /// Signs a token with the active key, valid from now on.
@@ -170,6 +183,49 @@ impl Auth {
         self.keys.revoke(kid, now())
     }
 
+    /// The node's keys that check tokens, newest first, and which of them signs.
+    pub fn signing_keys(&self) -> Vec<SigningKey> {
+        self.keys.list()
+    }
+
+    /// The `iss` claim of the node's own tokens: no tenant may register it.
+    pub fn issuer(&self) -> &str {
+        &self.config.issuer
+    }
+
+    /// Replaces a tenant's identity providers and roles by what `read` says, which sees no older state than another
+    /// caller's before. Tokens of the providers that stood before are checked anew, also cached ones.
+    ///
+    /// # Errors
+    /// What `read` says; then nothing has changed.
+    pub fn set_identity(&self, tenant: &Name, read: impl FnOnce() -> Result<Identity>) -> Result<()> {
+        self.providers.set(tenant, read)
+    }
+
+    /// Replaces the keys of a provider that were fetched from `url`; nothing happens if it has another source by now.
+    pub fn set_provider_keys(&self, tenant: &Name, provider: &Name, url: &str, keys: Jwks) {
+        self.providers.set_keys(tenant, provider, url, keys);
+    }
+
+    /// The keys that a provider's tokens are checked with now, also revoked ones.
+    pub fn provider_keys(&self, tenant: &Name, provider: &Name) -> Vec<KeyInfo> {
+        self.providers.keys(tenant, provider)
+    }
+
+    /// The tenant and the provider (by the tenant's name for it) whose keys should be fetched before this token is
+    /// refused for good: it names a key that is not among those that were fetched. Nothing in the token is checked.
+    pub fn unknown_key_of(&self, bearer: &str) -> Option<(Name, Name)> {
+        if bearer.len() > MAX_TOKEN {
+            return None;
+        }
+        let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header))?;
+        if !header.is_providers() || self.keys.current().find(header.kid()).is_some() {
+            return None;
+        }
+        let trusted = self.providers.find(&foreign::Parties::read(bearer)?)?;
+        trusted.may_find(header.kid()).then(|| (trusted.tenant.name().clone(), trusted.name.clone()))
+    }
+
     /// The handle of a tenant whose plugin lets anybody in: its owner's policy vouches, not a token.
     pub fn public(&self, tenant: &Name) -> Tenant {
         Tenant::vouched_for(tenant.clone())
@@ -225,17 +281,27 @@ impl Auth {
             self.checked.remove(bearer);
             return Err("expired");
         }
-        if checked.key.revoked() {
-            self.checked.remove(bearer);
-            return Err("its key is revoked");
-        }
-        let changes = self.revoked.changes();
-        if checked.as_of.load(Ordering::Relaxed) != changes {
-            if self.revoked.contains(&checked.caller.jti) {
-                self.checked.remove(bearer);
-                return Err("revoked");
+        match &checked.by {
+            By::Node { key, as_of } => {
+                if key.revoked() {
+                    self.checked.remove(bearer);
+                    return Err("its key is revoked");
+                }
+                let changes = self.revoked.changes();
+                if as_of.load(Ordering::Relaxed) != changes {
+                    if self.revoked.contains(&checked.caller.jti) {
+                        self.checked.remove(bearer);
+                        return Err("revoked");
+                    }
+                    as_of.store(changes, Ordering::Relaxed);
+                }
             }
-            checked.as_of.store(changes, Ordering::Relaxed);
+            By::Provider(trusted) => {
+                if trusted.retired() {
+                    self.checked.remove(bearer);
+                    return self.check(bearer, now);
+                }
+            }
         }
         Ok(checked.caller.clone())
     }
@@ -246,7 +312,12 @@ impl Auth {
             return Err("too long");
         }
         let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header)).ok_or("a bad header")?;
-        let key = self.keys.current().find(header.kid()).cloned().ok_or("an unknown key")?;
+        let Some(key) = self.keys.current().find(header.kid()).cloned() else {
+            return self.check_foreign(bearer, &header, now);
+        };
+        if !header.is_ours() {
+            return Err("a header that is not the node's");
+        }
         if header.algorithm() != key.algorithm_name {
             return Err("an algorithm that is not the key's");
         }
@@ -264,14 +335,34 @@ impl Auth {
             tenant: claims.tenant.map(Tenant::vouched_for),
             scopes: Scopes::from_claim(&claims.scope),
             expires: claims.exp,
+            kid: Some(key.kid.clone()),
         });
-        let checked = Checked { caller: caller.clone(), key, as_of: AtomicU64::new(as_of) };
         // Revoked between the look-up and here: as above, the first hit notices, and this answer is refused too.
-        if checked.key.revoked() {
+        if key.revoked() {
             return Err("its key is revoked");
         }
-        self.checked.insert(bearer.into(), Arc::new(checked));
+        let by = By::Node { key, as_of: AtomicU64::new(as_of) };
+        self.checked.insert(bearer.into(), Arc::new(Checked { caller: caller.clone(), by }));
         Ok(caller)
+    }
+
+    /// The same for a token of a tenant's identity provider.
+    fn check_foreign(&self, bearer: &str, header: &Header, now: u64) -> Result<Arc<Caller>, &'static str> {
+        if !header.is_providers() {
+            return Err("a header that no provider writes");
+        }
+        let parties = foreign::Parties::read(bearer).ok_or("an unknown key, and no issuer and audience")?;
+        for _ in 0..CHANGES_MEANWHILE {
+            let trusted = self.providers.find(&parties).ok_or("an unknown key of an unknown issuer")?;
+            let caller = Arc::new(trusted.check(bearer, header, now, self.config.leeway.as_secs())?);
+            // Changed meanwhile: then what stands now decides. After the insertion the first hit notices.
+            if !trusted.retired() {
+                let by = By::Provider(trusted);
+                self.checked.insert(bearer.into(), Arc::new(Checked { caller: caller.clone(), by }));
+                return Ok(caller);
+            }
+        }
+        Err("its issuer changes without a pause")
     }
 }
 

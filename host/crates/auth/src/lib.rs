@@ -2,7 +2,8 @@
 //!
 //! A token is a JWT signed with Ed25519 (RFC 8037). It is checked once, cached until it expires, and forgotten at
 //! once when it or its key is revoked. Whatever is wrong with a token, the caller learns the same: that a valid one
-//! is required.
+//! is required. A tenant's own identity providers may sign tokens as well ([`Auth::set_identity`]): these act for
+//! that tenant alone, with what the roles that they name allow.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,8 +31,10 @@ mod caller;
 mod checkpoint;
 mod claims;
 mod files;
+mod foreign;
 mod keys;
 mod revoked;
+mod role;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -39,6 +42,9 @@ mod tests;
 pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
 pub use caller::Caller;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use foreign::{BadJwks, Identity, Jwks, KeyInfo, MAX_JWKS, Provider};
+pub use keys::{KeyState, SigningKey};
+pub use role::Role;
 pub use scope::{Scope, Scopes, UnknownScope};
 
 /// 32 bytes from the system's generator, for a key of whoever asks.

@@ -47,6 +47,10 @@ scopes! {
     TokensWrite = "tokens:write";
     /// See the tenant's part of the audit log.
     AuditRead = "audit:read";
+    /// See the tenant's identity providers and roles.
+    IdentityRead = "identity:read";
+    /// Register and remove the tenant's identity providers, define its roles, revoke keys and subjects.
+    IdentityWrite = "identity:write";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }
@@ -92,6 +96,12 @@ impl Scopes {
     /// Whether `scope` is among them.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & bit(scope) != 0
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether there are none.

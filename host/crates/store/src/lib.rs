@@ -34,4 +34,4 @@ pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup}
 pub use blobs::{BlobWriter, Blobs, Staged};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use store::Store;
-pub use view::{ObjectRow, State, TenantRow, TokenRow, VersionRow};
+pub use view::{IssuerRow, ObjectRow, RoleRow, State, TenantRow, TokenRow, VersionRow};

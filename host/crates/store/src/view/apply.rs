@@ -4,16 +4,16 @@ use aimass_core::event::{Event, Limits};
 use aimass_core::{Code, Fault, Name, Result};
 use serde::Serialize;
 
-use super::keys;
 use super::rows::{IdempotentRow, ObjectRow, TenantRow, TokenRow, VersionRow};
 use super::state::State;
+use super::{identity, keys};
 use crate::journal::Record;
 
 /// sled makes files of large values and does not sync them; so none is large.
 const MAX_ROW: usize = 60 << 10;
 
 /// Rows to write, and (with `None`) to remove.
-type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub(super) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// What `record` changes in `state`.
 ///
@@ -124,7 +124,20 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             living(state, tenant, name)?;
             put(&mut out, keys::settings(tenant, name), settings)?;
         }
-        Event::Read { .. } => {}
+        Event::Read { .. } | Event::SigningKeyRotated { .. } | Event::SigningKeyRevoked { .. } => {}
+        Event::IssuerAdded { tenant, name, issuer } => {
+            must_exist(state, tenant)?;
+            identity::add_issuer(state, &mut out, tenant, name, issuer, time_ms)?;
+        }
+        Event::IssuerRemoved { tenant, name } => identity::remove_issuer(state, &mut out, tenant, name)?,
+        Event::IssuerRevocationSet { tenant, name, revocation, revoked } => {
+            identity::set_revocation(state, &mut out, (tenant, name), revocation, *revoked)?;
+        }
+        Event::RoleSet { tenant, name, scopes } => {
+            must_exist(state, tenant)?;
+            identity::set_role(state, &mut out, tenant, name, scopes, time_ms)?;
+        }
+        Event::RoleDeleted { tenant, name } => identity::delete_role(state, &mut out, tenant, name)?,
         Event::PublicAccessSet { tenant, name, public } => {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
@@ -141,11 +154,11 @@ fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
     state.object_of(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)
 }
 
-fn conflict(detail: impl Into<String>) -> Fault {
+pub(super) fn conflict(detail: impl Into<String>) -> Fault {
     Fault::new(Code::Conflict, detail)
 }
 
-fn put(out: &mut Changes, key: Vec<u8>, row: &impl Serialize) -> Result<()> {
+pub(super) fn put(out: &mut Changes, key: Vec<u8>, row: &impl Serialize) -> Result<()> {
     let value = serde_json::to_vec(row).map_err(Fault::internal)?;
     if key.len() + value.len() > MAX_ROW {
         return Err(Fault::new(Code::PayloadTooLarge, format!("what is kept of it is over {} KiB", MAX_ROW >> 10)));

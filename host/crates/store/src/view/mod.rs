@@ -1,6 +1,7 @@
 //! The view: the state that the journal describes, in sled, as an index that may be lost at any time.
 
 mod apply;
+mod identity;
 mod index;
 mod keys;
 mod open;
@@ -8,6 +9,7 @@ mod rows;
 mod state;
 
 pub(crate) use apply::changes;
+pub use identity::{IssuerRow, RoleRow};
 pub(crate) use index::Index;
 pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
 pub use rows::{ObjectRow, TenantRow, TokenRow, VersionRow};
