@@ -14,7 +14,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("toolchain", &["core"]),
     ("sandbox", &["core"]),
     ("inference", &["core"]),
-    ("platform", &["core", "store", "auth", "toolchain", "sandbox", "inference"]),
+    ("egress", &["core"]),
+    ("platform", &["core", "store", "auth", "toolchain", "sandbox", "inference", "egress"]),
     ("http", &["core", "auth", "platform"]),
 ];
 

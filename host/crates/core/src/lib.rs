@@ -10,10 +10,13 @@ pub mod fault;
 pub mod identity;
 pub mod limits;
 pub mod name;
+pub mod outgoing;
+pub mod policy;
 pub mod seam;
 pub mod signature;
 pub mod tenant;
 pub mod tensor;
+pub mod usage;
 
 pub use digest::Digest;
 pub use fault::{Code, Fault, Source};
