@@ -15,6 +15,7 @@ fn concrete(route: &Route, jti: &str) -> String {
         .path
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
+        .replace("{kid}", "k")
         .replace("{name}", name)
         .replace("{model}", model)
         .replace("{version}", "1")

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aimass_auth::{Auth, AuthConfig};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Code, Fault, Result};
+use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
@@ -89,6 +90,10 @@ impl Node {
             limits,
             tenant_limits,
             model_memory: config.model_memory,
+            provider_keys: Connector::new(EgressConfig {
+                private: config.egress_private.clone(),
+                extra_roots: config.egress_roots.clone(),
+            })?,
         })?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
@@ -123,8 +128,11 @@ impl Node {
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Result<bool> {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
+        let platform = self.platform.clone();
+        let issuers = tokio::spawn(async move { platform.follow_issuers().await });
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
         watch.abort();
+        issuers.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         self.platform.close().await;
         served.map_err(Fault::internal)
@@ -189,11 +197,16 @@ async fn renew_certificate(tls: Arc<Tls>) {
     }
 }
 
-/// Writes the operator's first token; a later start finds the file and mints nothing.
+/// Writes the operator's first token; a later start finds the file and mints nothing, unless the key that signed it was
+/// revoked.
 async fn operator_token(data: &Path, platform: &Platform) -> Result<(PathBuf, bool)> {
     let path = data.join(OPERATOR_TOKEN);
-    if path.exists() {
-        return Ok((path, false));
+    match std::fs::read_to_string(&path) {
+        Ok(token) if platform.auth().lost_its_key(token.trim()) => {
+            tracing::warn!("the operator's token was signed by a key that is revoked: the file gets a new one");
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        _ => return Ok((path, false)),
     }
     let token = platform.mint_operator_token(OPERATOR_TTL).await?;
     private_file(&path, token.as_bytes()).map_err(|e| Fault::internal(format!("{}: {e}", path.display())))?;

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aimass_egress::PrivateDestination;
 use clap::Args;
 use serde::Deserialize;
 
@@ -60,6 +61,13 @@ pub(crate) struct Raw {
     /// Whether models may use a GPU [default: auto]
     #[arg(long, env = "AIMASS_GPU", value_name = "POLICY")]
     gpu: Option<Gpu>,
+    /// An internal destination that guests of tenants that allow it, and the node for the keys of tenants' issuers, may send
+    /// to, though its address is not public; several with commas between [default: none]
+    #[arg(long, env = "AIMASS_EGRESS_PRIVATE", value_name = "HOST:PORT", value_delimiter = ',')]
+    egress_private: Option<Vec<String>>,
+    /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
+    #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
+    egress_roots: Option<PathBuf>,
     /// Certificate chain for https, PEM, the node's own first; read again when it changes, and on SIGHUP [default: http]
     #[arg(long, env = "AIMASS_TLS_CERTIFICATE", value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
@@ -114,6 +122,8 @@ pub(crate) struct Config {
     pub(crate) inference_threads: usize,
     pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
+    pub(crate) egress_private: Vec<PrivateDestination>,
+    pub(crate) egress_roots: Option<PathBuf>,
     pub(crate) tls: Option<TlsFiles>,
     /// None is what the descriptors allow.
     pub(crate) connections: Option<usize>,
@@ -173,6 +183,10 @@ impl Raw {
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
+            egress_private: (self.egress_private.or(file.egress_private).unwrap_or_default().iter())
+                .map(|text| text.parse().map_err(|why| format!("`egress-private`: {why}")))
+                .collect::<Result<_, _>>()?,
+            egress_roots: self.egress_roots.or(file.egress_roots),
             tls: TlsFiles::both(self.tls_certificate.or(file.tls_certificate), self.tls_key.or(file.tls_key))?,
             connections: self.connections.or(file.connections),
             connections_per_address: NonZeroU32::new(

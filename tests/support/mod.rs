@@ -39,6 +39,8 @@ pub const ALL_SCOPES: &[&str] = &[
     "tokens:read",
     "tokens:write",
     "audit:read",
+    "identity:read",
+    "identity:write",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.

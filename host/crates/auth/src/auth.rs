@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::claims::{Claims, Header, expired};
 use crate::foreign::{self, Identity, Jwks, KeyInfo, Providers, Trusted};
-use crate::keys::{Key, Keys, SigningKey};
+use crate::keys::{Key, KeyState, Keys, SigningKey};
 use crate::revoked::Revoked;
 use crate::{Caller, Checkpoint, Scopes, SignedCheckpoint};
 
@@ -186,6 +186,14 @@ impl Auth {
     /// The node's keys that check tokens, newest first, and which of them signs.
     pub fn signing_keys(&self) -> Vec<SigningKey> {
         self.keys.list()
+    }
+
+    /// Whether a token names a key of this node's that was revoked, so that no answer but a new token helps.
+    pub fn lost_its_key(&self, bearer: &str) -> bool {
+        let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header));
+        let revoked =
+            |kid: &str| self.signing_keys().iter().any(|key| key.kid == kid && key.state == KeyState::Revoked);
+        header.is_some_and(|header| revoked(header.kid()))
     }
 
     /// The `iss` claim of the node's own tokens: no tenant may register it.

@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
 use crate::app::{App, RequestId};
-use crate::guard::{Answered, bearer};
+use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
 
 /// Where functions live.
@@ -19,7 +19,7 @@ pub(crate) const PREFIX: &str = "/fn/";
 pub(crate) async fn call(app: &App, mut request: Request<Lingering>, id: &RequestId) -> Result<Response> {
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
-    let caller = bearer(request.headers()).ok().and_then(|token| platform.auth().verify(token).ok());
+    let caller = caller(app, request.headers()).await.ok();
     let headers = request.headers_mut();
     if caller.is_some() {
         headers.remove(AUTHORIZATION);

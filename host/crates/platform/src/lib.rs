@@ -9,6 +9,7 @@ mod audit;
 mod calls;
 mod directory;
 mod guests;
+mod identity;
 mod limits;
 mod models;
 mod objects;
@@ -28,17 +29,19 @@ use aimass_auth::Auth;
 use aimass_core::event::Actor;
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Name, Result, Tenant};
+use aimass_egress::Connector;
 use aimass_inference::process::EngineProcesses;
 use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint};
+pub use aimass_auth::{Caller, KeyState, Scope, Scopes, SignedCheckpoint, SigningKey};
 pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
 pub use calls::{CallOptions, Servable};
 pub use guests::Guests;
+pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
@@ -50,6 +53,7 @@ pub use uploads::{Upload, UploadRequest, Uploaded};
 
 use admission::Gate;
 use directory::Directory;
+use identity::ProviderKeys;
 use limits::TenantsLimits;
 use models::Residency;
 use statistics::Records;
@@ -92,6 +96,8 @@ pub struct Parts {
     pub tenant_limits: TenantLimits,
     /// Bytes that loaded models may take together; the least recently used leave first.
     pub model_memory: u64,
+    /// Fetches the keys of tenants' identity providers.
+    pub provider_keys: Connector,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -105,19 +111,23 @@ pub struct Platform {
     limits: InvocationLimits,
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
+    provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
 }
 
 impl Platform {
-    /// Wires the parts together and loads what must be in memory: the revoked tokens.
+    /// Wires the parts together and loads what must be in memory: the revoked tokens, and tenants' identity
+    /// providers.
     ///
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, provider_keys } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
+        let provider_keys = ProviderKeys::new(provider_keys);
+        identity::load(&store, &auth, &provider_keys)?;
         let limits_of_tenants = Arc::new(TenantsLimits::new(tenant_limits, &store.state().tenants(None, usize::MAX)?));
         let residency = Residency::new(engines, store.blobs().clone(), model_memory, limits_of_tenants.clone())?;
         let records = Arc::<Records>::default();
@@ -131,6 +141,7 @@ impl Platform {
             limits,
             gate: Gate::default(),
             limits_of_tenants,
+            provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
         });
