@@ -79,10 +79,10 @@ class Provider:
         message = f"{head}.{payload}"
         return f"{message}.{b64((by or self).signature(alg, message.encode()))}"
 
-    def with_header(self, alg, **more):
+    def with_header(self, alg, /, **more):
         return self.sign(alg, header={k: v for k, v in {**self.header(alg), **more}.items() if v is not ...})
 
-    def with_claims(self, alg, **more):
+    def with_claims(self, alg, /, **more):
         return self.sign(alg, claims={k: v for k, v in {**self.claims, **more}.items() if v is not ...})
 
 
@@ -120,8 +120,8 @@ def algorithms(own, _):
     p384 = ec.generate_private_key(ec.SECP384R1())
     yield "ES384 under our kid", jwt.encode(own.claims, p384, algorithm="ES384", headers={"kid": "ES256"})
     yield "joserfc HS256", jws.serialize_compact(
-        {"alg": "HS256", "kid": "RS256"}, json.dumps(own.claims).encode(),
-        OctKey.import_key(public["RS256"].public_bytes(PEM, SPKI)), algorithms=["HS256"])
+        {"alg": "HS256", "kid": "EdDSA"}, json.dumps(own.claims).encode(),
+        OctKey.import_key(public["EdDSA"].public_bytes_raw()), algorithms=["HS256"])
 
 
 def signatures(own, _):
@@ -142,7 +142,7 @@ def signatures(own, _):
         yield f"{alg} four parts", f"{good}.{signature}"
         yield f"{alg} a dot behind", f"{good}."
         yield f"{alg} a space inside", f"{head}. {body}.{signature}"
-        yield f"{alg} a tab behind the signature", f"{good}\t"
+        yield f"{alg} a tab before the signature", f"{head}.{body}.\t{signature}"
         yield f"{alg} flattened JSON", json.dumps({"protected": head, "payload": body, "signature": signature})
         yield f"{alg} a token in a token", own.sign(alg, payload=b64(good.encode()))
         # What the last character holds beyond the last byte must be zero.

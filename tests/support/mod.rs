@@ -4,6 +4,7 @@ pub mod files;
 pub mod frames;
 pub mod guests;
 pub mod http;
+pub mod idp;
 pub mod onnx;
 pub mod python;
 pub mod tls;

@@ -11,4 +11,4 @@ mod token;
 pub use jwks::{BadJwks, Jwks, KeyInfo, MAX_JWKS};
 pub use providers::{Identity, Provider};
 pub(crate) use providers::{Providers, Trusted};
-pub(crate) use token::{Claims, Parties};
+pub(crate) use token::Parties;

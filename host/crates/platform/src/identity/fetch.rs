@@ -12,7 +12,7 @@ use aimass_core::identity::KeySource;
 use aimass_core::{Fault, Name, Result};
 use aimass_egress::Connector;
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -223,8 +223,8 @@ impl ProviderKeys {
 async fn fetch(connector: &Connector, url: &str) -> Result<(Jwks, Duration)> {
     let answer = connector.get(url, MAX_JWKS, FETCH).await;
     let answer = answer.map_err(|why| Fault::invalid(format!("the keys could not be fetched: {why}")))?;
-    if answer.status() != StatusCode::OK {
-        let status = answer.status().as_u16();
+    let status = answer.status().as_u16();
+    if status != 200 {
         return Err(Fault::invalid(format!("the keys could not be fetched: the address answers with status {status}")));
     }
     let keys = Jwks::parse(answer.body()).map_err(|why| Fault::invalid(format!("the address has no keys: {why}")))?;
