@@ -36,7 +36,7 @@ fn a_plugin_lives_and_dies() {
     assert_eq!(first.header("etag"), format!("\"{}\"", version["digest"].as_str().unwrap()));
     // The same bytes again are the same version.
     assert_eq!(acme.put("/api/v1/plugins/hello", guests::hello()).expect(200).json(), version);
-    let second = acme.put("/api/v1/plugins/hello", guests::probe()).expect(201).json();
+    let second = acme.put("/api/v1/plugins/hello?allow-new-imports=true", guests::probe()).expect(201).json();
     assert_eq!(second["version"], 2);
     let versions = acme.get("/api/v1/plugins/hello/versions").expect(200).json();
     assert_eq!(versions["items"].as_array().unwrap().len(), 2);

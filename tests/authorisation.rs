@@ -16,6 +16,11 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
         .replace("{kid}", "k")
+        .replace("{upload}", "0198c0de000070008000000000000000")
+        .replace("{signer}", "ci")
+        .replace("{host}", "api.example.com")
+        .replace("{from}", "eu")
+        .replace("{to}", "us")
         .replace("{name}", name)
         .replace("{model}", model)
         .replace("{version}", "1")
@@ -61,6 +66,10 @@ fn f35_every_route_is_guarded() {
     let other = server.tenant("other");
     acme.put("/api/v1/plugins/hello", guests::hello()).expect(201);
     acme.put("/api/v1/models/tiny", &crate::support::onnx::relu(4)).expect(201);
+    let signer = json!({ "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" });
+    acme.put_json("/api/v1/signers/ci", &signer).expect(201);
+    acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
+    acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
     let jti = tokens["items"][0]["jti"].as_str().unwrap();
 
@@ -93,7 +102,7 @@ fn f35_every_route_is_guarded() {
         let theirs = call(&other, &route, &path);
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
         let names_something =
-            route.path.contains("{name}") || route.path.contains("{jti}") || route.path.contains("{model}");
+            ["{name}", "{jti}", "{model}", "{upload}", "{signer}"].iter().any(|part| route.path.contains(part));
         match route.access {
             // Lists of one's own; what is not there is not ready; errors of a stream stand in its messages.
             _ if is_grpc || ends(&["index", "stats"]) => {
@@ -103,11 +112,21 @@ fn f35_every_route_is_guarded() {
                 assert!(!seen, "{path}: {}", theirs.text());
             }
             Access::Operator => assert_eq!(theirs.status, 403, "{} {path} as a tenant", route.method),
+            // Rules are made in the caller's own tenant; a rule and a region want to be told which.
+            _ if route.method == "PUT" && path.contains("/egress/") => {
+                assert_eq!(theirs.status, if path.ends_with("/eu/us") { 200 } else { 400 }, "{path}");
+            }
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
+            _ if route.method == "PUT" && route.path.contains("/sign") => {
+                assert_eq!(theirs.status, 400, "{path} wants a body");
+            }
             _ if route.method == "PUT" && !path.ends_with("/config") && !path.ends_with("/access") => {
                 assert_eq!(theirs.status, 422, "{path}");
             }
             _ if path.ends_with("/access") => assert_eq!(theirs.status, 400, "{path} wants a body"),
+            // Acme's own: the caller has just made the second one in its own tenant.
+            _ if path.ends_with("/api.example.com") => assert_eq!(theirs.status, 404, "{path} as another tenant"),
+            _ if route.method == "DELETE" && path.ends_with("/eu/us") => assert_eq!(theirs.status, 204, "{path}"),
             _ if names_something => assert_eq!(theirs.status, 404, "{} {path} as another tenant", route.method),
             _ if route.method == "GET" => {
                 theirs.expect(200);
@@ -121,6 +140,8 @@ fn f35_every_route_is_guarded() {
     // And nothing that the others tried has changed anything.
     assert_eq!(acme.get("/api/v1/plugins/hello/versions").expect(200).json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("/api/v1/models/tiny").expect(200).json()["latest_version"], 1);
+    assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!(acme.get("/api/v1/egress/transfers").expect(200).json()["items"][0]["purpose"], "support");
 }
 
 #[test]

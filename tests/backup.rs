@@ -194,6 +194,28 @@ fn f43_a_backup_that_is_killed_leaves_the_data_and_is_no_backup() {
     for n in 0..20 {
         acme.get(&format!("/api/v1/models/m{n}")).expect(200);
     }
+    // A restore: the data folder is there whole, or not at all.
+    let data = folder.path().join("data");
+    for n in 0..8u64 {
+        let mut child = Command::new(binary())
+            .args(["restore", text(&folder.path().join("b0")), "--data", text(&data)])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begun = folder.path().join("data.partial");
+        eventually("the restore has begun", Duration::from_secs(30), || begun.exists() || data.exists());
+        std::thread::sleep(Duration::from_millis(5 * n));
+        let _ = child.kill();
+        child.wait().unwrap();
+        if data.exists() {
+            let restored = Server::on(&data, &[]);
+            restored.token("acme", &["models:read"]).get("/api/v1/models/m19").expect(200);
+            drop(restored.kill());
+            fs::remove_dir_all(&data).unwrap();
+        }
+    }
+    run(&["restore", text(&folder.path().join("b0")), "--data", text(&data)]).unwrap();
+    assert!(!folder.path().join("data.partial").exists());
     let restarted = server.data.clone();
     let token = acme.token.clone();
     let _folder = server.kill();

@@ -124,7 +124,7 @@ fn f57_a_weight_divides_the_engines_time_from_now_on() {
 #[test]
 fn f57_limits_hold_from_the_moment_they_are_set_and_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::on(folder.path(), &["--tenant-requests-per-second", "1000"]);
+    let server = Server::on(folder.path(), &["--tenant-requests-per-second", "100000"]);
     let (acme, globex) = (server.tenant("acme"), server.tenant("globex"));
     for client in [&acme, &globex] {
         client.put("/api/v1/models/relu", &onnx::relu(4)).expect(201);
@@ -138,7 +138,7 @@ fn f57_limits_hold_from_the_moment_they_are_set_and_after_a_restart() {
     assert_eq!(refused(&globex), 0);
 
     server.kill();
-    let server = Server::on(folder.path(), &["--tenant-requests-per-second", "1000", "--tenant-calls", "7"]);
+    let server = Server::on(folder.path(), &["--tenant-requests-per-second", "100000", "--tenant-calls", "7"]);
     let shown = server.operator().get("/api/v1/tenants/acme").expect(200).json();
     assert_eq!(shown["effective_limits"], json!({ "requests_per_second": 2, "weight": 3, "calls": 7 }));
     assert!(refused(&server.token("acme", ALL_SCOPES)) >= 20);

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::support::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, fields, frame,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, WINDOW_UPDATE, fields, frame,
 };
 use crate::support::{Server, eventually};
 
@@ -86,6 +86,40 @@ fn f53_empty_data_is_no_body() {
     });
 }
 
+/// The client acknowledges every ping, and takes nothing of its answer.
+#[test]
+fn f51_an_answer_for_which_no_window_is_opened_is_given_up() {
+    let server = Server::start_with(&["--client-wait-seconds", "2"]);
+    let acme = server.tenant("acme");
+    acme.put("/api/v1/plugins/probe", crate::support::guests::probe()).expect(201);
+    let token = format!("Bearer {}", acme.token);
+    let attack = |window: Option<u32>| {
+        let mut reader = connect(&server);
+        let block = fields("GET", "/fn/acme/probe/endless", &[("authorization", &token)]);
+        reader.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block)).unwrap();
+        let (started, mut taken) = (Instant::now(), 0);
+        // As long as the server has something to say, or the client opens the windows of stream and connection.
+        while let Ok(Some(came)) = reader.next() {
+            taken += came.payload.len();
+            if let (DATA, Some(window)) = (came.kind, window) {
+                for stream in [0, 1] {
+                    let _ = reader.send(&frame(WINDOW_UPDATE, 0, stream, &window.to_be_bytes()));
+                }
+            }
+            if started.elapsed() > Duration::from_secs(6) {
+                break;
+            }
+        }
+        (started.elapsed(), taken)
+    };
+    let (took, taken) = attack(None);
+    assert!(took < Duration::from_secs(6), "the connection stays open: {took:?}");
+    assert!(taken < 100_000, "{taken}");
+    // Who takes what comes is not cut off, but by the limit of an answer.
+    let (_, taken) = attack(Some(1 << 16));
+    assert!(taken > 10 << 20, "{taken}");
+}
+
 /// What is under way on a connection ends as it would have; the connection ends behind it.
 #[test]
 fn f56_http2_is_told_to_go_away_and_its_calls_end() {
@@ -108,6 +142,7 @@ fn f56_http2_is_told_to_go_away_and_its_calls_end() {
     let started = Instant::now();
     let of_stream = |frame: &crate::support::frames::Frame| frame.stream == 1 && frame.kind == HEADERS;
     assert!(stream.until(|frame| of_stream(frame) && frame.flags & END_STREAM != 0).is_some(), "no trailers");
+    assert!(stream.until(|_| false).is_none());
     assert!(call.until(|frame| frame.kind == GOAWAY).is_some(), "no GOAWAY");
     assert!(call.until(of_stream).is_some(), "the call was cut off");
     assert!(call.until(|_| false).is_none());

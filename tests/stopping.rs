@@ -14,6 +14,43 @@ fn f50_a_second_server_on_the_same_folder_says_so_and_exits() {
 }
 
 #[test]
+fn f63_a_newer_schema_is_refused_untouched() {
+    fn contents(folder: &std::path::Path, found: &mut std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>) {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                contents(&path, found);
+            } else {
+                found.insert(path.clone(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::on(folder.path(), &[]);
+    server.tenant("acme").put("/api/v1/plugins/hello", guests::hello()).expect(201);
+    server.kill();
+    let schema = folder.path().join("store/schema");
+    let ours = std::fs::read_to_string(&schema).unwrap();
+    std::fs::write(&schema, format!("{}\n", ours.trim().parse::<u32>().unwrap() + 1)).unwrap();
+    let (mut before, mut after) = Default::default();
+    contents(folder.path(), &mut before);
+    let error = Server::try_on(folder.path(), &[]).err().expect("a newer schema is read");
+    assert!(error.contains("newer release"), "{error}");
+    contents(folder.path(), &mut after);
+    assert!(before.len() > 5 && before == after, "something was changed");
+    // Its own is read, and so is a folder of a release that did not say.
+    for old in [Some(ours), None] {
+        match old {
+            Some(ours) => std::fs::write(&schema, ours).unwrap(),
+            None => std::fs::remove_file(&schema).unwrap(),
+        }
+        let server = Server::on(folder.path(), &[]);
+        server.operator().get("/api/v1/tenants/acme").expect(200);
+        server.kill();
+        assert!(schema.exists());
+    }
+}
+
+#[test]
 fn f56_sigterm_drains_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::on(folder.path(), &["--call-seconds", "2"]);

@@ -206,6 +206,7 @@ fn f56_https_drains_under_load() {
         ready.wait();
         server.signal("TERM");
         assert!(idle.until(|frame| frame.kind == GOAWAY).is_some(), "no GOAWAY");
+        assert!(idle.until(|_| false).is_none());
         clients.into_iter().map(|client| client.join().unwrap()).sum()
     });
     assert!(answered >= 40);

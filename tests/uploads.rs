@@ -120,7 +120,7 @@ fn f08_doubled_uploads_make_one_version() {
     let mut slow = TcpStream::connect(server.address()).unwrap();
     write!(
         slow,
-        "PUT /api/v1/plugins/twice HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+        "PUT /api/v1/plugins/twice HTTP/1.1\r\nhost: x\r\nprefer: wait=60\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
         acme.token,
         hello.len()
     )
@@ -144,7 +144,7 @@ fn f08_doubled_uploads_make_one_version() {
     // An `Idempotency-Key` answers with what it made, even when other versions came after it.
     let keyed = |bytes: &[u8]| acme.send("PUT", "/api/v1/plugins/keyed", &[("idempotency-key", "k1")], bytes);
     let first = keyed(hello).expect(201).json();
-    acme.put("/api/v1/plugins/keyed", guests::probe()).expect(201);
+    acme.put("/api/v1/plugins/keyed?allow-new-imports=true", guests::probe()).expect(201);
     assert_eq!(keyed(hello).expect(200).json(), first);
     let other = acme.send("PUT", "/api/v1/plugins/another", &[("idempotency-key", "k1")], hello);
     other.problem(409, "conflict");
@@ -154,7 +154,9 @@ fn f08_doubled_uploads_make_one_version() {
 fn an_upload_can_insist_on_what_it_replaces() {
     let server = Server::start();
     let acme = server.tenant("acme");
-    let put = |tag: &str, bytes: &[u8]| acme.send("PUT", "/api/v1/plugins/guarded", &[("if-match", tag)], bytes);
+    let put = |tag: &str, bytes: &[u8]| {
+        acme.send("PUT", "/api/v1/plugins/guarded?allow-new-imports=true", &[("if-match", tag)], bytes)
+    };
     let digest = |answer: crate::support::Answer| answer.json()["digest"].as_str().unwrap().to_owned();
     let missing = format!("\"{}\"", aimass_core::Digest::of(b"something else"));
     put(&missing, guests::hello()).problem(412, "precondition_failed");

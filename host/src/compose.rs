@@ -13,8 +13,8 @@ use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{Folders, Guests, Parts, Platform, TenantLimits};
-use aimass_sandbox::{PoolConfig, Sandbox, SandboxConfig};
+use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, TenantLimits};
+use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,9 +71,13 @@ impl Node {
         let sandbox = SandboxConfig {
             limits: limits.clone(),
             pool: PoolConfig { instances: config.calls, ..PoolConfig::default() },
-            ..SandboxConfig::new(folders.compiled, cache_key(&folders.keys)?)
+            compile_limits: CompileLimits { memory: config.compile_memory, ..CompileLimits::default() }
+                .with_cpu(config.compile_time),
+            compilers: config.compilers,
+            ..SandboxConfig::new(folders.compiled, key_file(&folders.keys, "compiled.key")?, CompileCommand::own()?)
         };
-        let sandbox = Arc::new(Sandbox::new(sandbox, guests.clone(), store.key_value())?);
+        let sandbox = Sandbox::new(sandbox, guests.clone(), store.key_value())?;
+        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()));
         let tenant_limits = TenantLimits {
             weight: 1,
             per_second: config.tenant_requests_per_second,
@@ -90,11 +94,17 @@ impl Node {
             limits,
             tenant_limits,
             model_memory: config.model_memory,
-            provider_keys: Connector::new(EgressConfig {
-                private: config.egress_private.clone(),
-                extra_roots: config.egress_roots.clone(),
-            })?,
+            upload_wait: config.upload_wait,
+            egress: EgressParts {
+                connector: Arc::new(Connector::new(EgressConfig {
+                    private: config.egress_private.clone(),
+                    extra_roots: config.egress_roots.clone(),
+                })?),
+                region: config.region.clone(),
+                subjects_key: key_file(&folders.keys, "subjects.key")?,
+            },
         })?;
+        platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
@@ -127,6 +137,8 @@ impl Node {
     /// Serves until `stop` resolves and what was under way has ended. Returns whether it all ended in time.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Result<bool> {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
+        let metered = self.platform.clone();
+        let usage = tokio::spawn(async move { metered.record_usage().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
@@ -134,6 +146,7 @@ impl Node {
         watch.abort();
         issuers.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
+        usage.abort();
         self.platform.close().await;
         served.map_err(Fault::internal)
     }
@@ -213,9 +226,10 @@ async fn operator_token(data: &Path, platform: &Platform) -> Result<(PathBuf, bo
     Ok((path, true))
 }
 
-/// The key that authenticates our own compiled code, made once. Without it every component is compiled again.
-fn cache_key(keys: &Path) -> Result<[u8; 32]> {
-    let path = keys.join("compiled.key");
+/// A random key of this node's own, made once: without `compiled.key`, which authenticates our own compiled code, every
+/// component is compiled again; without `subjects.key` the data subjects of the current hour count as new ones.
+fn key_file(keys: &Path, name: &str) -> Result<[u8; 32]> {
+    let path = keys.join(name);
     let fault = |e: std::io::Error| Fault::internal(format!("{}: {e}", path.display()));
     match std::fs::read(&path) {
         Ok(bytes) => bytes.try_into().map_err(|_| Fault::internal(format!("{} is not 32 bytes", path.display()))),

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aimass_core::Name;
 use aimass_egress::PrivateDestination;
 use clap::Args;
 use serde::Deserialize;
@@ -34,6 +35,19 @@ pub(crate) struct Raw {
     /// Calls that may run at once [default: 1000]
     #[arg(long, env = "AIMASS_CALLS", value_name = "NUMBER")]
     calls: Option<u32>,
+    /// Processor time that compiling one component may take, seconds [default: 60]
+    #[arg(long, env = "AIMASS_COMPILE_SECONDS", value_name = "SECONDS")]
+    compile_seconds: Option<u64>,
+    /// Memory that compiling one component may take, MiB [default: 2048]
+    #[arg(long, env = "AIMASS_COMPILE_MEMORY_MIB", value_name = "MIB")]
+    compile_memory_mib: Option<u64>,
+    /// Components that are compiled at once [default: half of the cores]
+    #[arg(long, env = "AIMASS_COMPILERS", value_name = "NUMBER")]
+    compilers: Option<usize>,
+    /// How long an upload of a plugin waits for its component to be compiled before it answers that it will be,
+    /// seconds; a client's `Prefer: wait` says otherwise [default: 2]
+    #[arg(long, env = "AIMASS_UPLOAD_WAIT_SECONDS", value_name = "SECONDS")]
+    upload_wait_seconds: Option<u64>,
     /// Memory of loaded models together, MiB [default: 1024]
     #[arg(long, env = "AIMASS_MODEL_MEMORY_MIB", value_name = "MIB")]
     model_memory_mib: Option<u64>,
@@ -61,13 +75,6 @@ pub(crate) struct Raw {
     /// Whether models may use a GPU [default: auto]
     #[arg(long, env = "AIMASS_GPU", value_name = "POLICY")]
     gpu: Option<Gpu>,
-    /// An internal destination that guests of tenants that allow it, and the node for the keys of tenants' issuers, may send
-    /// to, though its address is not public; several with commas between [default: none]
-    #[arg(long, env = "AIMASS_EGRESS_PRIVATE", value_name = "HOST:PORT", value_delimiter = ',')]
-    egress_private: Option<Vec<String>>,
-    /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
-    #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
-    egress_roots: Option<PathBuf>,
     /// Certificate chain for https, PEM, the node's own first; read again when it changes, and on SIGHUP [default: http]
     #[arg(long, env = "AIMASS_TLS_CERTIFICATE", value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
@@ -88,6 +95,16 @@ pub(crate) struct Raw {
     /// [default: 20]
     #[arg(long, env = "AIMASS_CLIENT_WAIT_SECONDS", value_name = "SECONDS")]
     client_wait_seconds: Option<u64>,
+    /// An internal destination that guests of tenants that allow it may send to, and where tenants' issuers may have their
+    /// keys, though its address is not public; several with commas between [default: none]
+    #[arg(long, env = "AIMASS_EGRESS_PRIVATE", value_name = "HOST:PORT", value_delimiter = ',')]
+    egress_private: Option<Vec<String>>,
+    /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
+    #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
+    egress_roots: Option<PathBuf>,
+    /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
+    #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
+    region: Option<String>,
     /// How long calls under way may take to end when the node stops, seconds [default: 30]
     #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
     grace_seconds: Option<u64>,
@@ -114,6 +131,10 @@ pub(crate) struct Config {
     pub(crate) call_deadline: Duration,
     pub(crate) call_memory: usize,
     pub(crate) calls: u32,
+    pub(crate) compile_time: Duration,
+    pub(crate) compile_memory: u64,
+    pub(crate) compilers: usize,
+    pub(crate) upload_wait: Duration,
     pub(crate) model_memory: u64,
     pub(crate) engine_memory: u64,
     pub(crate) tenant_requests_per_second: Option<NonZeroU32>,
@@ -122,14 +143,15 @@ pub(crate) struct Config {
     pub(crate) inference_threads: usize,
     pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
-    pub(crate) egress_private: Vec<PrivateDestination>,
-    pub(crate) egress_roots: Option<PathBuf>,
     pub(crate) tls: Option<TlsFiles>,
     /// None is what the descriptors allow.
     pub(crate) connections: Option<usize>,
     pub(crate) connections_per_address: Option<NonZeroU32>,
     pub(crate) new_connections_per_address: Option<NonZeroU32>,
     pub(crate) client_wait: Duration,
+    pub(crate) egress_private: Vec<PrivateDestination>,
+    pub(crate) egress_roots: Option<PathBuf>,
+    pub(crate) region: Option<Name>,
     pub(crate) grace: Duration,
 }
 
@@ -173,6 +195,11 @@ impl Raw {
             call_deadline: Duration::from_secs(self.call_seconds.or(file.call_seconds).unwrap_or(30)),
             call_memory: self.call_memory_mib.or(file.call_memory_mib).unwrap_or(256).saturating_mul(1 << 20),
             calls: self.calls.or(file.calls).unwrap_or(1_000),
+            compile_time: Duration::from_secs(self.compile_seconds.or(file.compile_seconds).unwrap_or(60)),
+            compile_memory: (self.compile_memory_mib.or(file.compile_memory_mib).unwrap_or(2_048))
+                .saturating_mul(1 << 20),
+            compilers: self.compilers.or(file.compilers).unwrap_or(cores.div_ceil(2)),
+            upload_wait: Duration::from_secs(self.upload_wait_seconds.or(file.upload_wait_seconds).unwrap_or(2)),
             model_memory: model_memory_mib.saturating_mul(1 << 20),
             engine_memory: (self.engine_memory_mib.or(file.engine_memory_mib).unwrap_or(engine_memory_mib))
                 .saturating_mul(1 << 20),
@@ -183,10 +210,6 @@ impl Raw {
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
-            egress_private: (self.egress_private.or(file.egress_private).unwrap_or_default().iter())
-                .map(|text| text.parse().map_err(|why| format!("`egress-private`: {why}")))
-                .collect::<Result<_, _>>()?,
-            egress_roots: self.egress_roots.or(file.egress_roots),
             tls: TlsFiles::both(self.tls_certificate.or(file.tls_certificate), self.tls_key.or(file.tls_key))?,
             connections: self.connections.or(file.connections),
             connections_per_address: NonZeroU32::new(
@@ -196,6 +219,13 @@ impl Raw {
                 self.new_connections_per_address.or(file.new_connections_per_address).unwrap_or(1_000),
             ),
             client_wait: Duration::from_secs(self.client_wait_seconds.or(file.client_wait_seconds).unwrap_or(20)),
+            egress_private: (self.egress_private.or(file.egress_private).unwrap_or_default().iter())
+                .map(|text| text.parse().map_err(|why| format!("`egress-private`: {why}")))
+                .collect::<Result<_, _>>()?,
+            egress_roots: self.egress_roots.or(file.egress_roots),
+            region: (self.region.or(file.region))
+                .map(|text| text.parse::<Name>().map_err(|fault| format!("`region`: {}", fault.detail())))
+                .transpose()?,
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -205,6 +235,10 @@ impl Raw {
         within("call-seconds", config.call_deadline.as_secs(), 1, 3_600)?;
         within("call-memory-mib", (config.call_memory >> 20) as u64, 1, 4_096)?;
         within("calls", config.calls.into(), 1, 10_000)?;
+        within("compile-seconds", config.compile_time.as_secs(), 1, 3_600)?;
+        within("compile-memory-mib", config.compile_memory >> 20, 64, 1 << 20)?;
+        within("compilers", config.compilers as u64, 1, 1_024)?;
+        within("upload-wait-seconds", config.upload_wait.as_secs(), 0, 600)?;
         within("model-memory-mib", config.model_memory >> 20, 1, 1 << 20)?;
         within("engine-memory-mib", config.engine_memory >> 20, 64, 1 << 22)?;
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
@@ -265,6 +299,25 @@ mod tests {
     fn a_certificate_without_its_key_is_refused() {
         let raw = Raw { data: Some("x".into()), tls_key: Some("k".into()), ..Raw::default() };
         assert!(raw.checked(None).unwrap_err().contains("tls-certificate"));
+    }
+
+    #[test]
+    fn what_egress_may_reach_is_checked_before_the_port_is_bound() {
+        let raw = |private: &str, region: &str| Raw {
+            data: Some("x".into()),
+            egress_private: Some(vec![private.to_owned()]),
+            region: Some(region.to_owned()),
+            ..Raw::default()
+        };
+        for bad in ["0x7f.1:80", "host", "host:0", "host:65536", "[::1:80"] {
+            assert!(raw(bad, "eu").checked(None).unwrap_err().contains("egress-private"), "{bad}");
+        }
+        assert!(raw("host:80", "E U").checked(None).unwrap_err().contains("region"));
+        let config = raw("[::1]:8443", "eu").checked(None).unwrap();
+        assert_eq!(
+            (config.egress_private[0].to_string().as_str(), config.region.unwrap().as_str()),
+            ("[::1]:8443", "eu")
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
@@ -38,7 +40,7 @@ impl<S: Read + Write> Http2<S> {
         self.stream.flush()
     }
 
-    /// The next frame; none when the server has closed. Settings are acknowledged, as a client must.
+    /// The next frame; none when the server has closed. Settings and pings are acknowledged, as a client must.
     pub fn next(&mut self) -> io::Result<Option<Frame>> {
         let mut head = [0; 9];
         if let Err(e) = self.stream.read_exact(&mut head) {
@@ -48,8 +50,12 @@ impl<S: Read + Write> Http2<S> {
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload)?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        if head[3] == SETTINGS && head[4] == 0 {
-            let _ = self.send(&frame(SETTINGS, 1, 0, b""));
+        if head[4] == 0 {
+            let _ = match head[3] {
+                SETTINGS => self.send(&frame(SETTINGS, 1, 0, b"")),
+                PING => self.send(&frame(PING, 1, 0, &payload)),
+                _ => Ok(()),
+            };
         }
         Ok(Some(Frame { kind: head[3], flags: head[4], stream, payload }))
     }

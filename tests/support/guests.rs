@@ -27,6 +27,7 @@ macro_rules! guests {
 
 guests! {
     probe = "tests/guests/probe";
+    caller = "tests/guests/caller";
     echo = "tests/guests/echo";
     text = "tests/guests/text";
     tensors = "tests/guests/tensors";

@@ -37,11 +37,15 @@ pub const ALL_SCOPES: &[&str] = &[
     "models:read",
     "models:write",
     "models:invoke",
+    "signers:write",
     "tokens:read",
     "tokens:write",
     "audit:read",
     "identity:read",
     "identity:write",
+    "egress:read",
+    "egress:write",
+    "usage:read",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.
@@ -170,6 +174,20 @@ impl Server {
             let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.ends_with("engine\0--device\0cpu\0")
         })
+    }
+
+    /// The processes that compile components just now.
+    pub fn compilers(&self) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // The name in parentheses may hold anything; behind it stand the state and the parent.
+            let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            parent == Some(self.child.id()) && line.ends_with("\0compile\0")
+        })
+        .collect()
     }
 
     /// Open file descriptors.

@@ -78,6 +78,13 @@ enum Command {
     /// Print where the records end, signed by the node
     Checkpoint,
     /// Write all records with their hashes to a file, for others to check
+    #[command(after_help = "A line is {\"seq\", \"previous\", \"hash\", \"body\"}, the hashes in hex. It is sound if
+
+  hash(n)     = BLAKE3( the 32 bytes of previous(n), then the UTF-8 bytes of body(n) )
+  previous(n) = hash(n - 1), and 32 zero bytes before the first
+  seq(n)      = n = the field seq in body(n)
+
+`aimass audit verify --file FILE` checks just that. What a request carried (settings, for example) is in the body.")]
     Export {
         /// The new file, a JSON document a line
         file: PathBuf,

@@ -19,7 +19,8 @@ restored from it makes a new signing key, so that every token has to be made ane
 
 Examples:
   aimass backup /backups/monday
-  aimass backup --data /var/lib/aimass --with-keys /backups/monday")]
+  aimass backup --data /var/lib/aimass --with-keys /backups/monday
+  aimass backup --base /backups/monday /backups/tuesday")]
 pub(super) struct Backup {
     /// The new folder
     folder: PathBuf,
@@ -30,6 +31,9 @@ pub(super) struct Backup {
     /// tokens
     #[arg(long)]
     with_keys: bool,
+    /// An earlier backup on the same disk: bytes that it has take no room once more
+    #[arg(long, value_name = "BACKUP")]
+    base: Option<PathBuf>,
 }
 
 /// Make a data folder of a backup, if every file in it is what was written.
@@ -65,7 +69,8 @@ impl Backup {
         let folders = Folders::inside(&data(self.data)?);
         let keys = if self.with_keys { keys(&folders.keys)? } else { vec![] };
         let bar = bar();
-        let taken = aimass_store::backup(&folders.store, &self.folder, &keys, &mut |at| show(&bar, at));
+        let taken =
+            aimass_store::backup(&folders.store, &self.folder, &keys, self.base.as_deref(), &mut |at| show(&bar, at));
         bar.finish_and_clear();
         report("backed up to", &self.folder, &taken?, json)
     }

@@ -7,13 +7,11 @@ use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
+use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::{Failure, Outcome, trust};
@@ -55,7 +53,7 @@ fn read_token(file: &Path) -> Outcome<String> {
     std::fs::read_to_string(file).map_err(|e| Failure::new(format!("{}: {e}", file.display())))
 }
 
-type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// A client of one node with one token.
 pub(crate) struct Client {
@@ -133,39 +131,13 @@ impl Client {
         self.exchange(path, request, body).await
     }
 
-    /// Uploads a file with a progress bar; returns the version and whether it is new.
-    pub(crate) async fn upload(&self, path: &str, file: &Path) -> Outcome<(Value, bool)> {
-        let named = |e: std::io::Error| Failure::new(format!("{}: {e}", file.display()));
-        let opened = tokio::fs::File::open(file).await.map_err(named)?;
-        let size = opened.metadata().await.map_err(named)?.len();
-        let bar = ProgressBar::new(size);
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}") {
-            bar.set_style(style);
-        }
-        bar.set_message("uploading");
-        let progress = bar.clone();
-        let chunks = futures_util::stream::try_unfold(opened, move |mut file| {
-            let progress = progress.clone();
-            async move {
-                let mut buffer = bytes::BytesMut::with_capacity(256 << 10);
-                let read = tokio::io::AsyncReadExt::read_buf(&mut file, &mut buffer).await?;
-                progress.inc(read as u64);
-                if progress.position() == progress.length().unwrap_or_default() {
-                    progress.set_message("validating");
-                }
-                Ok::<_, std::io::Error>((read > 0).then(|| (Frame::data(buffer.freeze()), file)))
-            }
-        });
-        let request = Request::builder().method(Method::PUT).header(http::header::CONTENT_LENGTH, size);
-        let response = self.exchange(path, request, BodyExt::boxed_unsync(StreamBody::new(chunks))).await;
-        bar.finish_and_clear();
-        let response = response?;
-        success(response.status(), response.body())?;
-        let version = serde_json::from_slice(response.body()).map_err(|e| Failure::new(e.to_string()))?;
-        Ok((version, response.status() == StatusCode::CREATED))
-    }
-
-    async fn exchange(&self, path: &str, request: http::request::Builder, body: Body) -> Outcome<Response<Bytes>> {
+    /// Sends a request with a body of any kind and returns the whole answer, whatever its status.
+    pub(super) async fn exchange(
+        &self,
+        path: &str,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Outcome<Response<Bytes>> {
         let mut request = request.uri(format!("{}{path}", self.base));
         if !self.token.is_empty() {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));

@@ -10,6 +10,8 @@ use serde_json::json;
 
 use super::client::Client;
 use super::objects::report_upload;
+use super::signers::sign;
+use super::uploads::{Sent, report_accepted};
 use super::{Failure, Outcome, output};
 
 /// What a new project starts from.
@@ -101,7 +103,9 @@ pub(super) fn build(project: &Path) -> Outcome<Built> {
 #[command(after_help = "Examples:
   aimass push
   aimass push plugins/file-type
-  aimass push ./hello.wasm --name hello")]
+  aimass push ./hello.wasm --name hello
+  aimass push --sign ci.pem --allow-new-imports
+  aimass push --no-wait")]
 pub(super) struct Push {
     /// The project's folder, or a component (.wasm)
     #[arg(default_value = ".")]
@@ -109,6 +113,15 @@ pub(super) struct Push {
     /// The plugin's name [default: the folder's or the file's]
     #[arg(long)]
     name: Option<String>,
+    /// Do not wait while the node compiles a large component
+    #[arg(long)]
+    no_wait: bool,
+    /// Let it import more than the version before
+    #[arg(long)]
+    allow_new_imports: bool,
+    /// Sign it with this private key (Ed25519, PEM)
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
 }
 
 impl Push {
@@ -118,8 +131,15 @@ impl Push {
             None => project_name(&self.what)?,
         };
         let component = if self.what.is_dir() { build(&self.what)?.component } else { self.what };
-        let uploaded = client.upload(&format!("/api/v1/plugins/{name}"), &component).await?;
-        report_upload(&uploaded, json);
+        let query = if self.allow_new_imports { "?allow-new-imports=true" } else { "" };
+        let mut headers = vec![];
+        if let Some(key) = self.sign {
+            headers.push(("aimass-signature", sign(&component, &key)?.1.to_string()));
+        }
+        match client.put_file(&format!("/api/v1/plugins/{name}{query}"), &component, &headers).await? {
+            Sent::Accepted(document, _) if self.no_wait => report_accepted(&document, json),
+            sent => report_upload(&client.follow(sent).await?, json),
+        }
         Ok(())
     }
 }

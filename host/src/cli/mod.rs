@@ -3,8 +3,10 @@
 mod audit;
 mod backup;
 mod client;
+mod compile;
 mod demo;
 mod doctor;
+mod egress;
 mod engine;
 mod engines;
 mod guest;
@@ -13,8 +15,11 @@ mod invoke;
 mod objects;
 mod output;
 mod serve;
+mod signers;
 mod tenants;
 mod trust;
+mod uploads;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -103,6 +108,11 @@ enum Command {
     /// Upload, list, show and delete models
     #[command(subcommand)]
     Models(objects::Models),
+    /// Say whose signatures on plugins count
+    #[command(subcommand)]
+    Signers(signers::Signers),
+    /// Sign a component, without sending anything
+    Sign(signers::Sign),
     /// Create, list and limit tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
@@ -126,6 +136,11 @@ enum Command {
     Restore(backup::Restore),
     /// Build the index anew from the journal, with the server stopped
     Rebuild(backup::Rebuild),
+    /// Say where guests may send to, and across which regions
+    #[command(subcommand)]
+    Egress(egress::Egress),
+    /// Show what a tenant used, hour by hour
+    Usage(usage::Usage),
     /// List the engines that run models on this machine, or install one
     Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
@@ -133,15 +148,20 @@ enum Command {
     /// Hold models for the server that started this process
     #[command(hide = true)]
     Engine(engine::Engine),
+    /// Compile one component for the server that started this process
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit status.
 pub(crate) fn run() -> ExitCode {
     let Cli { json, connection, command } = Cli::parse();
-    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_)));
-    if let Command::Engine(engine) = command {
-        return ended(engine.run());
-    }
+    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_)));
+    let command = match command {
+        Command::Engine(engine) => return ended(engine.run()),
+        Command::Compile(compile) => return compile.run(),
+        command => command,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&Failure::new(format!("no runtime: {e}"))),
@@ -156,6 +176,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
+            Command::Signers(c) => c.run(connection, json).await,
+            Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
             Command::Issuers(c) => c.run(&connection.open()?, json).await,
@@ -165,9 +187,12 @@ pub(crate) fn run() -> ExitCode {
             Command::Backup(c) => c.run(json),
             Command::Restore(c) => c.run(json),
             Command::Rebuild(c) => c.run(json),
+            Command::Egress(c) => c.run(&connection.open()?, json).await,
+            Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,
-            // Has no use for this runtime, and has run already.
+            // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),
+            Command::Compile(_) => Ok(()),
             Command::Engines(c) => c.run(json).await,
         }
     });

@@ -29,6 +29,11 @@ pub(super) enum Plugins {
         /// Its name
         name: String,
     },
+    /// List the uploads that the node compiles in the background, or wait for one
+    Uploads {
+        /// Its id
+        id: Option<String>,
+    },
     /// Delete a plugin with all its versions
     Delete {
         /// Its name
@@ -65,6 +70,7 @@ impl Plugins {
             Self::List => list_objects(client, "plugins", json).await,
             Self::Show { name } => show(client, "plugins", &name, json).await,
             Self::Versions { name } => list_versions(client, "plugins", &name, json).await,
+            Self::Uploads { id } => super::uploads::uploads(client, id, json).await,
             Self::Delete { name } => delete(client, "plugins", &name, json).await,
             Self::Config { name, settings } => config(client, &name, settings, json).await,
             Self::Access { name, access } => {
@@ -196,6 +202,19 @@ pub(super) fn report_upload((version, new): &(Value, bool), json: bool) {
     let (name, number) = (output::cell(&version["name"]), output::cell(&version["version"]));
     let what = if *new { "is new" } else { "stood already" };
     println!("{name}@{number} {what}: {} in {}", output::cell(&version["digest"]), output::bytes(&version["size"]));
+    for import in version["new_imports"].as_array().into_iter().flatten() {
+        println!("  it imports what the version before did not: {}", output::cell(import));
+    }
+    if let Some(signer) = signer(version) {
+        println!("  signed by {signer}");
+    }
+}
+
+/// Who signed a version, if somebody did.
+fn signer(version: &Value) -> Option<String> {
+    let signed = version["signed_by"].as_object()?;
+    let (signer, key) = (signed.get("signer").map(output::cell), signed.get("key").map(output::cell)?);
+    Some(signer.map_or_else(|| format!("{key}, whom the tenant does not know"), |signer| format!("{signer} ({key})")))
 }
 
 async fn list_objects(client: &Client, kind: &str, json: bool) -> Outcome {
@@ -242,6 +261,8 @@ async fn show(client: &Client, kind: &str, name: &str, json: bool) -> Outcome {
         ("created", output::time(&latest["created_ms"])),
         ("worlds", output::cell(&latest["worlds"])),
         ("imports", output::cell(&latest["imports"])),
+        ("new imports", output::cell(&latest["new_imports"])),
+        ("signed by", signer(latest).unwrap_or_default()),
     ];
     for (field, of) in
         [("backend", "backend"), ("device", "device"), ("why not the GPU", "reason"), ("canary", "canary")]

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::claims::{Claims, Header, expired};
 use crate::foreign::{self, Identity, Jwks, KeyInfo, Providers, Trusted};
-use crate::keys::{Key, KeyState, Keys, SigningKey};
+use crate::keys::{Key, KeyState, Keys, NodeKey};
 use crate::revoked::Revoked;
 use crate::{Caller, Checkpoint, Scopes, SignedCheckpoint};
 
@@ -184,7 +184,7 @@ impl Auth {
     }
 
     /// The node's keys that check tokens, newest first, and which of them signs.
-    pub fn signing_keys(&self) -> Vec<SigningKey> {
+    pub fn signing_keys(&self) -> Vec<NodeKey> {
         self.keys.list()
     }
 

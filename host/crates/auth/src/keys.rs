@@ -41,7 +41,7 @@ pub enum KeyState {
 
 /// A signing key of the node's, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SigningKey {
+pub struct NodeKey {
     /// Its id.
     pub kid: String,
     /// When it was made, seconds since the epoch.
@@ -219,14 +219,14 @@ impl Keys {
     }
 
     /// All keys that were ever made, newest first.
-    pub(crate) fn list(&self) -> Vec<SigningKey> {
+    pub(crate) fn list(&self) -> Vec<NodeKey> {
         let set = self.set.load();
         let state = |row: &Row| match (row.revoked, row.kid == set.kid()) {
             (true, _) => KeyState::Revoked,
             (false, true) => KeyState::Active,
             (false, false) => KeyState::Grace,
         };
-        let shown = |row: &Row| SigningKey { kid: row.kid.clone(), created: row.created, state: state(row) };
+        let shown = |row: &Row| NodeKey { kid: row.kid.clone(), created: row.created, state: state(row) };
         set.rows.iter().rev().map(shown).collect()
     }
 

@@ -36,6 +36,7 @@ mod keys;
 mod revoked;
 mod role;
 mod scope;
+mod signing;
 #[cfg(test)]
 mod tests;
 
@@ -43,9 +44,10 @@ pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
 pub use caller::Caller;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use foreign::{BadJwks, Identity, Jwks, KeyInfo, MAX_JWKS, Provider};
-pub use keys::{KeyState, SigningKey};
+pub use keys::{KeyState, NodeKey};
 pub use role::Role;
 pub use scope::{Scope, Scopes, UnknownScope};
+pub use signing::{PluginSignature, SignerKey, SigningKey};
 
 /// 32 bytes from the system's generator, for a key of whoever asks.
 ///
@@ -55,4 +57,9 @@ pub fn random_key() -> aimass_core::Result<[u8; 32]> {
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| aimass_core::Fault::internal("the system gives no random numbers"))?;
     Ok(key)
+}
+
+/// The handle of a tenant whose own request, accepted and recorded under its name, goes on after a restart.
+pub fn resumed(tenant: aimass_core::Name) -> aimass_core::Tenant {
+    aimass_core::Tenant::vouched_for(tenant)
 }

@@ -41,6 +41,8 @@ scopes! {
     ModelsWrite = "models:write";
     /// Run models.
     ModelsInvoke = "models:invoke";
+    /// Say whose signatures on plugins the tenant trusts, and whether it insists on them.
+    SignersWrite = "signers:write";
     /// See the tenant's tokens.
     TokensRead = "tokens:read";
     /// Mint and revoke the tenant's tokens.
@@ -51,6 +53,12 @@ scopes! {
     IdentityRead = "identity:read";
     /// Register and remove the tenant's identity providers, define its roles, revoke keys and subjects.
     IdentityWrite = "identity:write";
+    /// See where the tenant's guests may send to, and across which regions.
+    EgressRead = "egress:read";
+    /// Say where the tenant's guests may send to, and across which regions.
+    EgressWrite = "egress:write";
+    /// See what the tenant used.
+    UsageRead = "usage:read";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }

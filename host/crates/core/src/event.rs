@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Issuer, Revocation};
+use crate::policy::{EgressRule, TransferRule};
+use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
 /// Who did it, through which token, in which request.
@@ -84,6 +86,47 @@ pub struct Inspection {
     pub device: Device,
 }
 
+/// Who vouches for a version's bytes, by a signature over their digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedBy {
+    /// The public key (Ed25519), base64 of its 32 bytes.
+    pub key: String,
+    /// The name of the trusted signer whose key it was; none if nobody's whom the tenant trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<Name>,
+}
+
+/// How a version came to be what it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The upload that it was compiled for in the background.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
+    /// Who signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<SignedBy>,
+    /// Interfaces that it imports and the version before did not, without versions, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_imports: Vec<String>,
+}
+
+/// What an upload asked for, kept while its component is compiled in the background.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadWish {
+    /// The request's `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// What the newest version must be when it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Digest>,
+    /// Whether it may import more than the version before.
+    #[serde(default)]
+    pub allow_new_imports: bool,
+    /// Who signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<SignedBy>,
+}
+
 /// Settings of a plugin, read by the guest through `wasi:config/store`.
 pub type Settings = BTreeMap<String, String>;
 
@@ -157,6 +200,72 @@ pub enum Event {
         /// The request's `Idempotency-Key`: the same key answers with this version again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idempotency_key: Option<String>,
+        /// Who signed it, what it newly imports, which upload brought it.
+        #[serde(default)]
+        provenance: Provenance,
+    },
+    /// A plugin's component is durable and will be compiled; it is no version yet.
+    UploadAccepted {
+        /// Whose.
+        tenant: Name,
+        /// The upload's id: that of the request which brought it.
+        id: String,
+        /// Under which name.
+        name: Name,
+        /// The bytes.
+        digest: Digest,
+        /// How many bytes.
+        size: u64,
+        /// What was asked for.
+        wish: UploadWish,
+    },
+    /// An accepted upload did not become a version.
+    UploadFailed {
+        /// Whose.
+        tenant: Name,
+        /// Which upload.
+        id: String,
+        /// The fault's code.
+        code: String,
+        /// Its sentence for the caller.
+        detail: String,
+    },
+    /// An upload was refused for its signature. It changes nothing; it is recorded for the audit.
+    UploadRefused {
+        /// Whose.
+        tenant: Name,
+        /// Under which name.
+        name: Name,
+        /// The bytes.
+        digest: Digest,
+        /// Why: `invalid_signature`, `unknown_signer` or `signature_required`.
+        code: String,
+        /// The public key that it claims to be signed with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A tenant trusts a signer of plugins.
+    SignerAdded {
+        /// Whose.
+        tenant: Name,
+        /// What the tenant calls the signer.
+        signer: Name,
+        /// The public key (Ed25519), base64 of its 32 bytes.
+        key: String,
+    },
+    /// A tenant trusts a signer no longer. Versions that it signed stay.
+    SignerRemoved {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        signer: Name,
+    },
+    /// A tenant's plugins must (or need no longer) be signed by somebody whom it trusts.
+    SignaturesRequired {
+        /// Whose.
+        tenant: Name,
+        /// Whether they must.
+        required: bool,
     },
     /// A plugin or model was deleted with all its versions.
     ObjectDeleted {
@@ -244,5 +353,62 @@ pub enum Event {
         tenant: Option<Name>,
         /// What: `tokens`, `audit`, `settings hello`.
         what: String,
+    },
+    /// Guests may send to a destination, by this rule instead of one with the same host.
+    EgressAllowed {
+        /// Whose guests.
+        tenant: Name,
+        /// Where to.
+        rule: EgressRule,
+    },
+    /// Guests may no longer send there by this rule.
+    EgressRuleRemoved {
+        /// Whose guests.
+        tenant: Name,
+        /// The rule's host.
+        host: String,
+    },
+    /// A tenant's data was labelled with a region; with none, it is in its node's.
+    DataRegionSet {
+        /// Whose.
+        tenant: Name,
+        /// Which one.
+        region: Option<Name>,
+    },
+    /// Data may be sent from one region to another.
+    TransferAllowed {
+        /// Whose.
+        tenant: Name,
+        /// From where, where to, what for.
+        rule: TransferRule,
+    },
+    /// Data may no longer be sent from one region to another.
+    TransferRuleRemoved {
+        /// Whose.
+        tenant: Name,
+        /// From where.
+        from: Name,
+        /// Where to.
+        to: Name,
+    },
+    /// Guests' outgoing requests were refused. It changes nothing, and is there for the audit.
+    EgressRefused {
+        /// Whose guest.
+        tenant: Name,
+        /// Which plugin.
+        plugin: Name,
+        /// Why, a stable word.
+        reason: String,
+        /// Which plugin, where to, and what was missing.
+        what: String,
+        /// How many such requests this stands for.
+        count: u64,
+    },
+    /// What a tenant used in one hour, so far.
+    UsageRecorded {
+        /// Whose.
+        tenant: Name,
+        /// All of the hour, in place of what was recorded of it before.
+        usage: Usage,
     },
 }

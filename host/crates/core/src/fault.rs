@@ -76,6 +76,14 @@ codes! {
     UnsupportedImport = "unsupported_import", Caller, "The component imports what the platform does not give";
     /// The component is too large or too slow to compile.
     CompileBudget = "compile_budget", Caller, "The component exceeds the compilation budget";
+    /// The component imports what the version before did not, and the upload does not allow it.
+    NewImports = "new_imports", Caller, "The component asks for more than the version before";
+    /// The signature is not one of these bytes by that key.
+    InvalidSignature = "invalid_signature", Caller, "The signature is not valid";
+    /// The tenant wants its plugins signed.
+    SignatureRequired = "signature_required", Caller, "A signature is required";
+    /// The tenant wants its plugins signed by somebody whom it trusts.
+    UnknownSigner = "unknown_signer", Caller, "The signer is not trusted";
     /// Not a model that can be served.
     InvalidModel = "invalid_model", Caller, "The model is not valid";
     /// The device that was asked for cannot serve this model.
@@ -104,6 +112,13 @@ codes! {
     Overloaded = "overloaded", Platform, "The platform is overloaded";
     /// No room on the disk.
     StorageFull = "storage_full", Platform, "The storage is full";
+}
+
+impl Code {
+    /// The code of that text form, if there is one.
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
 }
 
 impl fmt::Display for Code {

@@ -19,6 +19,10 @@ pub struct InvocationLimits {
     pub resources: usize,
     /// Log lines; further ones are counted and dropped.
     pub log_lines: usize,
+    /// Requests that it may send out.
+    pub outgoing_requests: u32,
+    /// Bytes of the bodies of those and of their answers together.
+    pub outgoing_bytes: u64,
 }
 
 impl Default for InvocationLimits {
@@ -36,6 +40,9 @@ impl Default for InvocationLimits {
             // A guest holds tens; a leak is stopped long before it costs memory.
             resources: 10_000,
             log_lines: 1_000,
+            // An orchestration of other services; a scan of a network takes more.
+            outgoing_requests: 50,
+            outgoing_bytes: 64 << 20,
         }
     }
 }

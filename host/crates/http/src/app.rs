@@ -79,7 +79,7 @@ impl App {
         Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false) })
     }
 
-    pub(crate) fn platform(&self) -> &Platform {
+    pub(crate) fn platform(&self) -> &Arc<Platform> {
         &self.platform
     }
 

@@ -1,5 +1,6 @@
 //! One connection: its handshake, its first byte, its protocol, and what bounds each.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::addresses::Over;
 use crate::app::{App, handle};
 use crate::listener::ListenerConfig;
+use crate::owed::Owed;
 use crate::pace::Paced;
 
 /// What an HTTP/2 connection begins with (RFC 9113, section 3.4).
@@ -105,14 +107,39 @@ impl Connections {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let wait = self.config.client_wait;
-        let service = service_fn(|request| handle(self.app.clone(), self.router.clone(), wait, request));
+        let owed = match protocol {
+            // What is written and not taken is all that there can be.
+            Protocol::Http1 => None,
+            Protocol::Http2 => Some(Owed::new(wait)),
+        };
+        let service = service_fn(|request| {
+            let answer = handle(self.app.clone(), self.router.clone(), wait, request);
+            let owed = owed.clone();
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(match owed {
+                    Some(owed) => owed.watch(answer),
+                    None => answer,
+                })
+            }
+        });
         let builder = match protocol {
             Protocol::Http1 => &self.http1,
             Protocol::Http2 => &self.http2,
         };
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(e) = watcher.watch(connection).await {
-            tracing::debug!(error = %e, "a connection ended with an error");
+        let overdue = async {
+            match &owed {
+                Some(owed) => owed.overdue().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ended = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)) => {
+                if let Err(e) = ended {
+                    tracing::debug!(error = %e, "a connection ended with an error");
+                }
+            }
+            () = overdue => tracing::debug!("a connection was closed: its client does not take its answers"),
         }
     }
 }

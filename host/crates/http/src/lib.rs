@@ -17,6 +17,7 @@ mod listener;
 mod metrics;
 pub mod oip;
 mod operations;
+mod owed;
 mod pace;
 mod problem;
 mod repository;

@@ -35,16 +35,17 @@ pub(crate) fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidRequest | Code::InvalidName | Code::InvalidTensor => StatusCode::BAD_REQUEST,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::InsufficientScope => StatusCode::FORBIDDEN,
+        Code::InsufficientScope | Code::SignatureRequired | Code::UnknownSigner => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::Conflict | Code::UploadInProgress => StatusCode::CONFLICT,
+        Code::Conflict | Code::UploadInProgress | Code::NewImports => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget
+        | Code::InvalidSignature
         | Code::InvalidModel
         | Code::UnsupportedDevice
         | Code::UnsupportedOperation => StatusCode::UNPROCESSABLE_ENTITY,
@@ -96,19 +97,25 @@ pub(crate) fn retry_after(fault: &Fault) -> Option<Duration> {
 }
 
 fn body(path: &str, request: &str, fault: &Fault, status: StatusCode) -> (&'static str, serde_json::Value) {
-    let code = fault.code();
     if path.starts_with("/v2/") || path == "/v2" {
         return ("application/json", crate::oip::error(fault));
     }
-    let problem = json!({
+    let mut problem = document(fault, request);
+    problem["status"] = status.as_u16().into();
+    ("application/problem+json", problem)
+}
+
+/// A fault as problem details (RFC 9457).
+pub(crate) fn document(fault: &Fault, request: &str) -> serde_json::Value {
+    let code = fault.code();
+    json!({
         "type": format!("urn:aimass:problem:{code}"),
         "title": code.title(),
-        "status": status.as_u16(),
+        "status": status(code).as_u16(),
         "detail": fault.detail(),
         "code": code.as_str(),
         "request_id": request,
-    });
-    ("application/problem+json", problem)
+    })
 }
 
 /// Logs what went wrong, at the level of whose fault it is.

@@ -107,12 +107,32 @@ impl Table {
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
+        t.add(get, "/api/v1/uploads", Tenant(Scope::PluginsRead), api::upload::list);
+        t.add(get, "/api/v1/uploads/{upload}", Tenant(Scope::PluginsRead), api::upload::show);
+
+        t.add(get, "/api/v1/signers", Tenant(Scope::PluginsRead), api::signers::list);
+        t.add(put, "/api/v1/signers/{signer}", Tenant(Scope::SignersWrite), api::signers::add);
+        t.add(delete, "/api/v1/signers/{signer}", Tenant(Scope::SignersWrite), api::signers::remove);
+        t.add(get, "/api/v1/signing", Tenant(Scope::PluginsRead), api::signers::required);
+        t.add(put, "/api/v1/signing", Tenant(Scope::SignersWrite), api::signers::require);
+
         t.add(get, "/api/v1/models", Tenant(Scope::ModelsRead), api::models::list);
         t.add(put, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::upload);
         t.add(get, "/api/v1/models/{name}", Tenant(Scope::ModelsRead), api::models::show);
         t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+
+        t.add(get, "/api/v1/egress/rules", Tenant(Scope::EgressRead), api::egress::rules);
+        t.add(put, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::allow);
+        t.add(delete, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::remove);
+        t.add(get, "/api/v1/egress/transfers", Tenant(Scope::EgressRead), api::egress::transfers);
+        t.add(put, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::allow_transfer);
+        t.add(delete, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::remove_transfer);
+        t.add(get, "/api/v1/egress/region", Tenant(Scope::EgressRead), api::egress::region);
+        t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
+        t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
+        t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);

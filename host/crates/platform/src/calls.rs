@@ -186,6 +186,7 @@ impl Platform {
         let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
         let plugin = self.loaded_plugin(&tenant, &resolved).await?;
         let call = self.call(&tenant, &resolved, &CallOptions::default(), request_id);
+        resolved.recorder.function();
         self.sandbox.http(&plugin, call, request).await
     }
 

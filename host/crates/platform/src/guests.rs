@@ -22,7 +22,7 @@ impl Guests {
         let _ = self.platform.set(Arc::downgrade(platform));
     }
 
-    fn platform(&self) -> Result<Arc<Platform>> {
+    pub(crate) fn platform(&self) -> Result<Arc<Platform>> {
         let weak = self.platform.get().ok_or_else(|| Fault::internal("guests are not connected"))?;
         weak.upgrade().ok_or_else(|| Fault::internal("the platform is gone"))
     }

@@ -6,8 +6,10 @@
 
 mod admission;
 mod audit;
+mod background;
 mod calls;
 mod directory;
+mod egress;
 mod guests;
 mod identity;
 mod limits;
@@ -15,6 +17,7 @@ mod models;
 mod objects;
 mod plugins;
 mod repository;
+mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
@@ -29,30 +32,33 @@ use aimass_auth::Auth;
 use aimass_core::event::Actor;
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Name, Result, Tenant};
-use aimass_egress::Connector;
 use aimass_inference::process::EngineProcesses;
 use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, KeyState, Scope, Scopes, SignedCheckpoint, SigningKey};
+pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
 pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
+pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
+pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
-pub use uploads::{Upload, UploadRequest, Uploaded};
+pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 
 use admission::Gate;
 use directory::Directory;
+use egress::Egress;
 use identity::ProviderKeys;
 use limits::TenantsLimits;
 use models::Residency;
@@ -96,8 +102,10 @@ pub struct Parts {
     pub tenant_limits: TenantLimits,
     /// Bytes that loaded models may take together; the least recently used leave first.
     pub model_memory: u64,
-    /// Fetches the keys of tenants' identity providers.
-    pub provider_keys: Connector,
+    /// How long an upload of a plugin waits for its component to be compiled, unless it says otherwise.
+    pub upload_wait: Duration,
+    /// What guests send out.
+    pub egress: EgressParts,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -111,10 +119,12 @@ pub struct Platform {
     limits: InvocationLimits,
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
+    egress: Egress,
     provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    upload_wait: Duration,
 }
 
 impl Platform {
@@ -124,9 +134,10 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, provider_keys } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
+            parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
-        let provider_keys = ProviderKeys::new(provider_keys);
+        let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
         let limits_of_tenants = Arc::new(TenantsLimits::new(tenant_limits, &store.state().tenants(None, usize::MAX)?));
         let residency = Residency::new(engines, store.blobs().clone(), model_memory, limits_of_tenants.clone())?;
@@ -135,6 +146,7 @@ impl Platform {
             directory: Directory::new(store.clone(), records.clone()),
             records,
             models: Arc::new(residency),
+            egress: Egress::new(egress, store.clone())?,
             store,
             auth,
             sandbox,
@@ -144,6 +156,7 @@ impl Platform {
             provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            upload_wait,
         });
         guests.connect(&platform);
         Ok(platform)
@@ -178,6 +191,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
+        self.flush_usage(true).await;
         self.store.clone().close().await;
     }
 }

@@ -98,8 +98,15 @@ struct Resident {
     model: Arc<ProcessModel>,
     /// The number of its last use.
     used: AtomicU64,
-    /// Its size when its tenant's models were last counted: it grows with the shapes that it is called with.
-    counted: AtomicU64,
+    /// Its size when it was put here. It grows with the shapes that it is called with; but what the cache adds to its
+    /// sum it must take off it later, so a model of another size is put here anew.
+    bytes: u64,
+}
+
+impl Resident {
+    fn new(model: Arc<ProcessModel>, used: u64) -> Arc<Self> {
+        Arc::new(Self { bytes: model.memory(), model, used: AtomicU64::new(used) })
+    }
 }
 
 /// Per tenant, although two tenants' equal bytes could share a plan: what one loads must not tell another anything.
@@ -121,7 +128,7 @@ impl Residency {
         options.estimated_items_capacity(expected).weight_capacity(budget).shards(1);
         let options = options.build().map_err(Fault::internal)?;
         let loaded = Cache::with_options(options, ByMemory { budget }, hasher, evictions.clone());
-        Ok(Self { engines, blobs, loaded, evictions, limits, uses: AtomicU64::new(0) })
+        Ok(Self { engines, blobs, loaded, evictions, limits, uses: AtomicU64::new(1) })
     }
 
     /// Takes a model out of memory. Calls under way keep it until they end.
@@ -167,12 +174,18 @@ impl Residency {
             self.check_size(tenant, onnx.len() as u64)?;
             self.make_room(tenant.name(), onnx.len() as u64, None);
             let model = Arc::new(self.read_into_engine(tenant, onnx, device, &digest).await?);
-            Ok::<_, Fault>(Arc::new(Resident { model, used: AtomicU64::new(0), counted: AtomicU64::new(0) }))
+            Ok::<_, Fault>(Resident::new(model, 0))
         };
         let resident = self.loaded.get_or_insert_async(&key, load).await?;
-        resident.used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let memory = resident.model.memory();
-        if resident.counted.swap(memory, Ordering::Relaxed) != memory {
+        let use_number = self.uses.fetch_add(1, Ordering::Relaxed);
+        // The first use, or it has grown since.
+        let first = resident.used.swap(use_number, Ordering::Relaxed) == 0;
+        let grown = resident.model.memory() != resident.bytes;
+        if grown {
+            // Not put back if it was evicted meanwhile.
+            let _ = self.loaded.replace(key.clone(), Resident::new(resident.model.clone(), use_number), false);
+        }
+        if first || grown {
             self.make_room(tenant.name(), 0, Some(&key));
         }
         Ok(resident.model.clone())
@@ -284,6 +297,6 @@ struct ByMemory {
 impl Weighter<Key, Arc<Resident>> for ByMemory {
     fn weight(&self, _: &Key, loaded: &Arc<Resident>) -> u64 {
         // One that is larger than the budget stays alone rather than be loaded at every call.
-        loaded.model.memory().clamp(1, self.budget.max(1))
+        loaded.bytes.clamp(1, self.budget.max(1))
     }
 }

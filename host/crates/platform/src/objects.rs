@@ -1,6 +1,6 @@
 //! What plugins and models have in common: names, versions, lists.
 
-use aimass_core::event::{Event, Inspection, Kind};
+use aimass_core::event::{Event, Inspection, Kind, Provenance};
 use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use aimass_store::{ObjectRow, VersionRow};
 use serde::Serialize;
@@ -77,12 +77,15 @@ pub struct VersionDocument {
     /// What validation found: worlds, imports, exports, signature.
     #[serde(flatten)]
     pub inspection: Inspection,
+    /// Who signed it, what it newly imports, which upload brought it.
+    #[serde(flatten)]
+    pub provenance: Provenance,
 }
 
 impl From<VersionRow> for VersionDocument {
     fn from(row: VersionRow) -> Self {
-        let VersionRow { kind, name, version, digest, size, inspection, created_ms, created_by, .. } = row;
-        Self { name, kind, version, digest, size, created_ms, created_by, inspection }
+        let VersionRow { kind, name, version, digest, size, inspection, created_ms, created_by, provenance, .. } = row;
+        Self { name, kind, version, digest, size, created_ms, created_by, inspection, provenance }
     }
 }
 

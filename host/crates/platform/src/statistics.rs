@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aimass_core::event::Kind;
 use aimass_core::{Name, Tenant};
 
+use crate::egress::Totals;
+
 /// Where the time of one successful call went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
@@ -81,6 +83,8 @@ pub(crate) struct Recorder {
     infer_ns: AtomicU64,
     output_ns: AtomicU64,
     last_ms: AtomicU64,
+    /// Calls as an HTTP function, which are told apart from inferences.
+    functions: AtomicU64,
     /// Calls that ran in batches of more than one, by size. Only those pay for the lock.
     batched: Mutex<BTreeMap<u64, Batched>>,
 }
@@ -139,6 +143,11 @@ impl Recorder {
     pub(crate) fn failed(&self, took: Duration) {
         self.fail.add(took);
         self.ended();
+    }
+
+    /// It was called as an HTTP function.
+    pub(crate) fn function(&self) {
+        self.functions.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn read(&self) -> Counts {
@@ -264,6 +273,21 @@ impl Records {
         if let Some(names) = self.all.write().unwrap_or_else(PoisonError::into_inner).get_mut(tenant) {
             names.remove(name);
         }
+    }
+
+    /// What each tenant's calls come to.
+    pub(crate) fn totals(&self) -> HashMap<Tenant, Totals> {
+        let mut totals = HashMap::<Tenant, Totals>::new();
+        for (tenant, _, record) in self.list(None) {
+            let of = totals.entry(tenant).or_default();
+            for recorder in record.versions.read().unwrap_or_else(PoisonError::into_inner).values() {
+                let (success, fail) = (recorder.success.read(), recorder.fail.read());
+                of.inferences += success.count + fail.count;
+                of.inference_ns += success.ns + fail.ns;
+                of.functions += recorder.functions.load(Relaxed);
+            }
+        }
+        totals
     }
 
     /// Everything, or what one tenant has.

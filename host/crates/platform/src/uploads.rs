@@ -1,16 +1,19 @@
 //! Uploads: bytes stream to disk, are validated, and become a version. Nothing is visible before it is durable.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use aimass_core::event::{Event, Inspection, Kind};
+use aimass_core::event::{Actor, Device, Event, Inspection, Kind, Provenance, SignedBy, UploadWish};
 use aimass_core::limits::{MAX_COMPONENT, MAX_MODEL};
 use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
 use aimass_sandbox::Call;
-use aimass_store::{BlobWriter, Staged, State, VersionRow};
+use aimass_store::{BlobWriter, State, VersionRow};
+use bytes::Bytes;
 
-use crate::objects::VersionDocument;
-use crate::{Asked, Platform, Scope};
+use crate::objects::{VersionDocument, live};
+use crate::{Asked, Platform, Scope, UploadDocument};
 
 /// What is to be uploaded, known before the bytes.
 #[derive(Clone, Debug)]
@@ -22,9 +25,15 @@ pub struct UploadRequest {
     /// The request's `Idempotency-Key`: the same key answers with the same version again.
     pub idempotency_key: Option<String>,
     /// The device that a model must run on.
-    pub device: aimass_core::event::Device,
+    pub device: Device,
     /// `If-Match`: what the newest version must be, or the upload is refused.
     pub expected: Option<Digest>,
+    /// A plugin's signature, as it came ([`aimass_auth::PluginSignature`]).
+    pub signature: Option<String>,
+    /// Whether a plugin may import more than the version before.
+    pub allow_new_imports: bool,
+    /// How long to wait for a plugin to be compiled; none waits as long as the node does by default.
+    pub wait: Option<Duration>,
 }
 
 /// The result of an upload.
@@ -36,13 +45,22 @@ pub struct Uploaded {
     pub created: bool,
 }
 
+/// How an upload ends, for whoever brought it.
+#[derive(Clone, Debug)]
+pub enum UploadEnd {
+    /// It is a version.
+    Done(Uploaded),
+    /// It is durable, and compiled in the background.
+    Accepted(UploadDocument),
+}
+
 /// An upload under way. Dropping it leaves nothing behind.
 pub struct Upload {
     request: UploadRequest,
     tenant: Tenant,
     writer: BlobWriter,
     taken: u64,
-    _reservation: Reservation,
+    reservation: Arc<Reservation>,
 }
 
 impl Upload {
@@ -84,66 +102,145 @@ impl Platform {
             }
         }
         check_kind(&self.store.state(), tenant, request.kind, &request.name)?;
-        check_expected(&self.store.state(), tenant, &request)?;
+        check_expected(&self.store.state(), tenant, &request.name, request.expected)?;
         let reservation = Reservation::take(&self.uploading, tenant, &request.name)?;
         let writer = self.store.blobs().writer(tenant).await?;
-        Ok(Ok(Upload { request, tenant: tenant.clone(), writer, taken: 0, _reservation: reservation }))
+        Ok(Ok(Upload { request, tenant: tenant.clone(), writer, taken: 0, reservation }))
     }
 
-    /// Validates what came and makes it a version.
+    /// Validates what came and makes it a version, or promises to: a plugin that takes longer to compile than the
+    /// request waits is made durable first, and compiled on in the background.
     ///
     /// The bytes of the newest version again are that version; anything else becomes the next number.
     ///
     /// # Errors
-    /// What validation says (`invalid_component`, `unsupported_import`, `invalid_model`, …); then nothing is stored.
-    pub async fn finish_upload(&self, asked: Asked<'_>, upload: Upload) -> Result<Uploaded> {
-        let Upload { request, tenant, writer, _reservation, .. } = upload;
+    /// What validation says (`invalid_component`, `compile_budget`, `unsupported_import`, `invalid_model`, …);
+    /// `new_imports`; what the signature is refused for. Then nothing is stored.
+    pub async fn finish_upload(self: &Arc<Self>, asked: Asked<'_>, upload: Upload) -> Result<UploadEnd> {
+        let Upload { request, tenant, writer, reservation, .. } = upload;
         let staged = writer.stage().await?;
-        if let Some(version) = unchanged(&self.store.state(), &tenant, &request, staged.digest())? {
-            return Ok(Uploaded { version: version.into(), created: false });
+        let digest = *staged.digest();
+        let signed_by = self.vouched(asked, &tenant, &request, &digest).await?;
+        if let Some(version) = unchanged(&self.store.state(), &tenant, &request, &digest, signed_by.as_ref())? {
+            return Ok(UploadEnd::Done(Uploaded { version: version.into(), created: false }));
         }
-        let inspection = self.inspect(&tenant, &request, &staged, asked.request).await?;
-        let (digest, size) = staged.commit().await?;
+        let bytes = staged.read().await?;
+        let wait = match request.kind {
+            Kind::Plugin => request.wait.unwrap_or(self.upload_wait),
+            Kind::Model => Duration::MAX,
+        };
+        let UploadRequest { kind, name, idempotency_key, device, expected, allow_new_imports, .. } = request;
+        let wish = UploadWish { idempotency_key, expected, allow_new_imports, signed_by };
+        let job = Job { kind, name, device, tenant, digest, wish, upload: None, _reservation: Some(reservation) };
+        let mut inspecting = job.inspect(self.clone(), bytes, asked.request);
+        let Ok(inspection) = tokio::time::timeout(wait, &mut inspecting).await else {
+            let accepted = self.accept(asked, job, staged, inspecting).await?;
+            return Ok(UploadEnd::Accepted(accepted));
+        };
+        let inspection = inspection?;
+        // Before the bytes become a blob that nothing names; it is decided below.
+        new_imports(&self.store.state(), &job, &inspection)?;
+        let (_, size) = staged.commit().await?;
+        let version = self.settle(asked.actor(), &job, inspection, size).await?;
+        Ok(UploadEnd::Done(Uploaded { version, created: true }))
+    }
 
-        let owner = tenant.clone();
-        let (kind, name) = (request.kind, request.name.clone());
+    /// Makes a version of what was validated.
+    pub(crate) async fn settle(
+        &self,
+        actor: Actor,
+        job: &Job,
+        inspection: Inspection,
+        size: u64,
+    ) -> Result<VersionDocument> {
+        let wanted = job.clone();
         let number = self
             .store
-            .write(asked.actor(), move |state| {
-                state.tenant(owner.name())?.ok_or_else(Fault::not_found)?;
-                check_kind(state, &owner, kind, &request.name)?;
-                check_expected(state, &owner, &request)?;
-                let UploadRequest { name, idempotency_key, .. } = request;
-                let version = state.object(&owner, &name)?.map_or(1, |row| row.latest + 1);
-                let tenant = owner.name().clone();
-                let event =
-                    Event::VersionCreated { tenant, kind, name, version, digest, size, inspection, idempotency_key };
+            .write(actor, move |state| {
+                let Job { kind, name, tenant, digest, wish, upload, .. } = &wanted;
+                state.tenant(tenant.name())?.ok_or_else(Fault::not_found)?;
+                check_kind(state, tenant, *kind, name)?;
+                check_expected(state, tenant, name, wish.expected)?;
+                let new_imports = new_imports(state, &wanted, &inspection)?;
+                let version = state.object(tenant, name)?.map_or(1, |row| row.latest + 1);
+                let event = Event::VersionCreated {
+                    tenant: tenant.name().clone(),
+                    kind: *kind,
+                    name: name.clone(),
+                    version,
+                    digest: *digest,
+                    size,
+                    inspection,
+                    idempotency_key: wish.idempotency_key.clone(),
+                    provenance: Provenance { upload: upload.clone(), signed_by: wish.signed_by.clone(), new_imports },
+                };
                 Ok((Some(event), version))
             })
             .await?;
-        self.directory.forget(&tenant, &name);
-        self.records.of(&tenant, &name, kind).set_unloaded(false);
-        let version = self.show_version(&tenant, kind, &name, number)?;
-        Ok(Uploaded { version, created: true })
+        self.directory.forget(&job.tenant, &job.name);
+        self.records.of(&job.tenant, &job.name, job.kind).set_unloaded(false);
+        self.show_version(&job.tenant, job.kind, &job.name, number)
     }
+}
 
-    async fn inspect(&self, tenant: &Tenant, request: &UploadRequest, staged: &Staged, id: &str) -> Result<Inspection> {
-        let bytes = staged.read().await?;
-        match request.kind {
-            Kind::Plugin => {
-                let call = Call {
-                    tenant: tenant.clone(),
-                    plugin: request.name.clone(),
-                    version: 0,
-                    settings: Arc::default(),
-                    limits: self.limits.clone(),
-                    request_id: id.into(),
-                };
-                self.sandbox.inspect(call, *staged.digest(), bytes).await
+/// What validation will say.
+pub(crate) type Inspecting = Pin<Box<dyn Future<Output = Result<Inspection>> + Send>>;
+
+/// Bytes that are validated and may become a version. A name has one at a time.
+#[derive(Clone)]
+pub(crate) struct Job {
+    pub(crate) kind: Kind,
+    pub(crate) name: Name,
+    pub(crate) device: Device,
+    pub(crate) tenant: Tenant,
+    pub(crate) digest: Digest,
+    pub(crate) wish: UploadWish,
+    /// The upload's id, if it goes on in the background.
+    pub(crate) upload: Option<String>,
+    pub(crate) _reservation: Option<Arc<Reservation>>,
+}
+
+impl Job {
+    /// Validates its bytes. Dropped, the validation ends.
+    pub(crate) fn inspect(&self, platform: Arc<Platform>, bytes: Bytes, request: &str) -> Inspecting {
+        let (kind, device, tenant, digest) = (self.kind, self.device, self.tenant.clone(), self.digest);
+        let call = Call {
+            tenant: tenant.clone(),
+            plugin: self.name.clone(),
+            version: 0,
+            settings: Arc::default(),
+            limits: platform.limits.clone(),
+            request_id: request.into(),
+        };
+        Box::pin(async move {
+            match kind {
+                Kind::Plugin => platform.sandbox.inspect(call, digest, bytes).await,
+                Kind::Model => platform.models.inspect(&tenant, bytes, device).await,
             }
-            Kind::Model => self.models.inspect(tenant, bytes, request.device).await,
-        }
+        })
     }
+}
+
+/// Interfaces that a plugin imports and its newest version does not; a version of an interface is not looked at.
+fn new_imports(state: &State<'_>, job: &Job, inspection: &Inspection) -> Result<Vec<String>> {
+    let Some(object) = state.object(&job.tenant, &job.name)?.filter(|row| live(row, Kind::Plugin)) else {
+        return Ok(vec![]);
+    };
+    let Some(before) = state.version(&job.tenant, &job.name, object.latest)? else { return Ok(vec![]) };
+    let interfaces = |imports: &[String]| -> BTreeSet<String> {
+        imports.iter().map(|name| name.split_once('@').map_or(&**name, |(name, _)| name).to_owned()).collect()
+    };
+    let known = interfaces(&before.inspection.imports);
+    let new: Vec<String> = interfaces(&inspection.imports).difference(&known).cloned().collect();
+    if new.is_empty() || job.wish.allow_new_imports {
+        return Ok(new);
+    }
+    let detail = format!(
+        "it imports what version {} does not: `{}`; allow it with `--allow-new-imports` (`?allow-new-imports=true`)",
+        object.latest,
+        new.join("`, `")
+    );
+    Err(Fault::new(Code::NewImports, detail))
 }
 
 fn check_kind(state: &State<'_>, tenant: &Tenant, kind: Kind, name: &Name) -> Result<()> {
@@ -156,16 +253,16 @@ fn check_kind(state: &State<'_>, tenant: &Tenant, kind: Kind, name: &Name) -> Re
     }
 }
 
-fn check_expected(state: &State<'_>, tenant: &Tenant, request: &UploadRequest) -> Result<()> {
-    let Some(expected) = request.expected else { return Ok(()) };
-    let newest = match state.object(tenant, &request.name)?.filter(|row| !row.deleted) {
-        Some(object) => state.version(tenant, &request.name, object.latest)?.map(|version| version.digest),
+fn check_expected(state: &State<'_>, tenant: &Tenant, name: &Name, expected: Option<Digest>) -> Result<()> {
+    let Some(expected) = expected else { return Ok(()) };
+    let newest = match state.object(tenant, name)?.filter(|row| !row.deleted) {
+        Some(object) => state.version(tenant, name, object.latest)?.map(|version| version.digest),
         None => None,
     };
     if newest == Some(expected) {
         return Ok(());
     }
-    Err(Fault::new(Code::PreconditionFailed, format!("the newest version of `{}` is another one", request.name)))
+    Err(Fault::new(Code::PreconditionFailed, format!("the newest version of `{name}` is another one")))
 }
 
 /// The version that this key made before, if the request is the same.
@@ -183,28 +280,31 @@ fn unchanged(
     tenant: &Tenant,
     request: &UploadRequest,
     digest: &Digest,
+    signed_by: Option<&SignedBy>,
 ) -> Result<Option<VersionRow>> {
     let Some(object) = state.object(tenant, &request.name)?.filter(|o| o.kind == request.kind && !o.deleted) else {
         return Ok(None);
     };
     let latest = state.version(tenant, &request.name, object.latest)?;
-    Ok(latest.filter(|row| row.digest == *digest && row.inspection.device == request.device))
+    // Who signs what stands unsigned makes a version that is.
+    let signed = |row: &VersionRow| signed_by.is_none() || row.provenance.signed_by.as_ref() == signed_by;
+    Ok(latest.filter(|row| row.digest == *digest && row.inspection.device == request.device && signed(row)))
 }
 
 /// A name that is being uploaded; freed when dropped.
-struct Reservation {
+pub(crate) struct Reservation {
     all: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     own: (Tenant, Name),
 }
 
 impl Reservation {
-    fn take(all: &Arc<Mutex<HashSet<(Tenant, Name)>>>, tenant: &Tenant, name: &Name) -> Result<Self> {
+    pub(crate) fn take(all: &Arc<Mutex<HashSet<(Tenant, Name)>>>, tenant: &Tenant, name: &Name) -> Result<Arc<Self>> {
         let own = (tenant.clone(), name.clone());
         if !all.lock().unwrap_or_else(PoisonError::into_inner).insert(own.clone()) {
             let detail = format!("an upload of `{name}` is under way; try again when it has ended");
             return Err(Fault::new(Code::UploadInProgress, detail));
         }
-        Ok(Self { all: all.clone(), own })
+        Ok(Arc::new(Self { all: all.clone(), own }))
     }
 }
 

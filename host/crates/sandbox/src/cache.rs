@@ -45,14 +45,16 @@ impl CompiledCode {
 
     /// Writes aside, syncs, renames: a reader finds a whole file or none, and a file that stands is never written
     /// to again.
-    pub(crate) fn put(&self, digest: &Digest, code: &[u8]) -> Result<()> {
-        let write = || {
+    pub(crate) fn put(&self, digest: &Digest, code: &mut impl io::Read) -> Result<()> {
+        let mut write = || {
             let mut file = tempfile::Builder::new()
                 .prefix(".writing-")
                 .permissions(Permissions::from_mode(0o400))
                 .tempfile_in(&self.dir)?;
-            file.write_all(code)?;
-            file.write_all(self.mac(digest, &mut io::Cursor::new(code))?.as_bytes())?;
+            // What is written is what is signed: nothing is read twice.
+            let mut both = Copying { code, to: file.as_file_mut() };
+            let mac = self.mac(digest, &mut both)?;
+            file.write_all(mac.as_bytes())?;
             file.as_file().sync_all()?;
             file.persist(self.path(digest)).map_err(|error| error.error)?;
             Ok(())
@@ -133,7 +135,8 @@ fn map(engine: &Engine, file: &File) -> wasmtime::Result<Component> {
     //
     // Who made it: `open_verified` computed a keyed MAC over this build's hash, the component's digest and all of
     // the code, and found it behind the code. Only a holder of the key makes such a MAC, and only `put` uses the
-    // key, on what `precompile_component` returned. The path given here names the descriptor that was verified, not
+    // key, on what a child of this program left that
+    // compiled a component (`compiler.rs`), and exited as having done so. The path given here names the descriptor that was verified, not
     // the file's name, so a file that was put in its place meanwhile is not the one that gets mapped.
     //
     // Who could change it: the inode was checked to be a regular file of this user that no other may write to, in
@@ -175,6 +178,20 @@ fn fault(error: io::Error) -> Fault {
         return Fault::new(Code::StorageFull, "there is no room for compiled code").caused_by(error);
     }
     Fault::internal(format_args!("compiled code: {error}"))
+}
+
+/// Writes down what is read through it.
+struct Copying<'a, R> {
+    code: &'a mut R,
+    to: &'a mut File,
+}
+
+impl<R: io::Read> io::Read for Copying<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.code.read(buffer)?;
+        self.to.write_all(&buffer[..length])?;
+        Ok(length)
+    }
 }
 
 /// Feeds what is hashed into BLAKE3: the standard hasher is neither stable nor wide enough for a name.

@@ -7,6 +7,8 @@ use aimass_core::event::Settings;
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Name, Tenant};
 
+use crate::compiler::{CompileCommand, CompileLimits};
+
 /// How the sandbox is built.
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
@@ -18,14 +20,25 @@ pub struct SandboxConfig {
     pub limits: InvocationLimits,
     /// How many guests run at once.
     pub pool: PoolConfig,
+    /// How a compiler is started.
+    pub compile: CompileCommand,
+    /// What compiling one component may take.
+    pub compile_limits: CompileLimits,
+    /// How many components are compiled at once, at least 1; others wait.
+    pub compilers: usize,
     /// How many plugins are held ready (linked, their code mapped); the least used leave first.
     pub loaded_plugins: usize,
 }
 
 impl SandboxConfig {
-    /// The defaults, with compiled code in `cache_dir` under `cache_key`.
-    pub fn new(cache_dir: impl Into<PathBuf>, cache_key: [u8; 32]) -> Self {
+    /// The defaults, with compiled code in `cache_dir` under `cache_key`, made by what `compile` starts.
+    pub fn new(cache_dir: impl Into<PathBuf>, cache_key: [u8; 32], compile: CompileCommand) -> Self {
+        // Each uses several cores; the other half is for calls.
+        let compilers = std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         Self {
+            compile,
+            compile_limits: CompileLimits::default(),
+            compilers,
             cache_dir: cache_dir.into(),
             cache_key,
             limits: InvocationLimits::default(),
@@ -81,5 +94,7 @@ pub(crate) fn tighter(a: &InvocationLimits, b: &InvocationLimits) -> InvocationL
         host_call: a.host_call.min(b.host_call),
         resources: a.resources.min(b.resources),
         log_lines: a.log_lines.min(b.log_lines),
+        outgoing_requests: a.outgoing_requests.min(b.outgoing_requests),
+        outgoing_bytes: a.outgoing_bytes.min(b.outgoing_bytes),
     }
 }

@@ -44,10 +44,24 @@ pub(crate) fn preamble(wasm: &[u8]) -> Result<()> {
     }
 }
 
-/// Validates and compiles. Bytes in, bytes out, so that it can move into a process of its own.
-pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>> {
-    preamble(wasm)?;
-    engine.precompile_component(wasm).map_err(|error| invalid(format!("{error:#}")))
+/// Why there is no compiled code.
+pub(crate) enum Refusal {
+    /// The component is not valid.
+    Invalid(Fault),
+    /// The system gave no more memory.
+    OutOfMemory,
+}
+
+/// Validates and compiles. Only a compiler's own process calls it.
+pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
+    preamble(wasm).map_err(Refusal::Invalid)?;
+    engine.precompile_component(wasm).map_err(|error| {
+        let of = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()?.raw_os_error());
+        if of == Some(rustix::io::Errno::NOMEM.raw_os_error()) {
+            return Refusal::OutOfMemory;
+        }
+        Refusal::Invalid(invalid(format!("{error:#}")))
+    })
 }
 
 /// Imports and exports, and what they make the component usable for.

@@ -1,6 +1,7 @@
 //! Runs tenants' WebAssembly components, each call in an instance of its own.
 //!
-//! A component is inspected and compiled once, at upload ([`Sandbox::inspect`]). Its code is kept on disk under a
+//! A component is inspected and compiled once, at upload ([`Sandbox::inspect`]), in a process of its own
+//! ([`compile_child`]). Its code is kept on disk under a
 //! keyed MAC and mapped when it is needed ([`Sandbox::load`]). A call ([`Sandbox::infer`], [`Sandbox::http`]) makes
 //! a `Store`, instantiates the linked component out of a pool, calls it within its limits, and drops it: nothing of
 //! one call is there for the next.
@@ -10,6 +11,7 @@
 mod bindings;
 mod body;
 mod cache;
+mod compiler;
 mod config;
 mod engine;
 mod fault;
@@ -26,6 +28,8 @@ mod state;
 mod ticker;
 
 pub use body::Body;
+pub use compiler::child::compile_child;
+pub use compiler::{CompileCommand, CompileLimits};
 pub use config::{Call, PoolConfig, SandboxConfig};
 pub use plugin::Plugin;
 pub use sandbox::Sandbox;

@@ -1,20 +1,23 @@
 //! The sandbox: its parts, and how a plugin gets ready.
 
+use std::io::{Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aimass_core::event::Inspection;
 use aimass_core::limits::InvocationLimits;
+use aimass_core::outgoing::Outgoing;
 use aimass_core::seam::{Inference, KeyValue};
 use aimass_core::{Digest, Fault, Result, Signature, Tensor};
 use bytes::Bytes;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Store};
 
 use crate::body::Body;
 use crate::cache::CompiledCode;
+use crate::compiler::Compiler;
 use crate::config::{Call, SandboxConfig, tighter};
 use crate::plugin::Plugin;
 use crate::run::Deadline;
@@ -27,12 +30,13 @@ use crate::{engine, host, http, inspect, model, state};
 /// ```no_run
 /// # use std::sync::Arc;
 /// # use aimass_core::{seam, Digest, Result, Tensor};
-/// # use aimass_sandbox::{Call, Sandbox, SandboxConfig};
+/// # use aimass_sandbox::{Call, CompileCommand, Sandbox, SandboxConfig};
 /// # async fn example(
 /// #     inference: Arc<dyn seam::Inference>, kv: Arc<dyn seam::KeyValue>, call: Call, wasm: bytes::Bytes,
 /// #     inputs: Vec<Tensor>,
 /// # ) -> Result<()> {
-/// let sandbox = Sandbox::new(SandboxConfig::new("/var/lib/aimass/compiled", [7; 32]), inference, kv)?;
+/// let config = SandboxConfig::new("/var/lib/aimass/compiled", [7; 32], CompileCommand::own()?);
+/// let sandbox = Sandbox::new(config, inference, kv)?;
 /// let digest = Digest::of(&wasm);
 /// let found = sandbox.inspect(call.clone(), digest, wasm.clone()).await?;
 /// println!("usable as {:?}", found.worlds);
@@ -49,8 +53,7 @@ pub struct Sandbox {
     limits: InvocationLimits,
     compiled: Arc<CompiledCode>,
     plugins: Cache<Digest, Arc<Plugin>>,
-    /// One compilation at a time: each uses all cores already.
-    compiling: Semaphore,
+    compiler: Compiler,
 }
 
 impl Sandbox {
@@ -63,21 +66,29 @@ impl Sandbox {
         Ok(Self {
             linker: Arc::new(host::linker(&engine)?),
             ticker: Ticker::start(&engine)?,
-            services: Arc::new(Services { inference, key_value }),
+            services: Arc::new(Services { inference, key_value, outgoing: None }),
             limits: config.limits,
             compiled: Arc::new(CompiledCode::open(&engine, config.cache_dir, config.cache_key)?),
             plugins: Cache::new(config.loaded_plugins),
-            compiling: Semaphore::new(1),
+            compiler: Compiler::new(config.compile, config.compile_limits, config.compilers),
             engine,
         })
+    }
+
+    /// The same, with a way out for guests: without one everything that they send is denied.
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
+        self.services = Arc::new(Services { outgoing: Some(outgoing), ..(*self.services).clone() });
+        self
     }
 
     /// Validates an uploaded component, compiles it into the cache, and asks a model plugin for its signature,
     /// within the limits of `call`.
     ///
     /// # Errors
-    /// `invalid_component` for what is no component, cannot be instantiated within the limits, or exports nothing
-    /// that the platform can call; `unsupported_import` naming what is not given; a `plugin_…` fault if asking for
+    /// `invalid_component` for what is no component, breaks the compiler, cannot be instantiated within the limits, or exports nothing
+    /// that the platform can call; `compile_budget` if compiling it takes more than it may;
+    /// `unsupported_import` naming what is not given; a `plugin_…` fault if asking for
     /// the signature fails.
     pub async fn inspect(&self, call: Call, digest: Digest, wasm: Bytes) -> Result<Inspection> {
         inspect::preamble(&wasm)?;
@@ -177,6 +188,12 @@ impl Sandbox {
         self.plugins.contains_key(digest)
     }
 
+    /// For how long the component of that digest has been compiled by now; none while it waits for its turn, and when
+    /// it is done.
+    pub fn compiling(&self, digest: &Digest) -> Option<Duration> {
+        self.compiler.running(digest)
+    }
+
     /// Where the compiled code of a digest lies, whether or not it is there.
     pub fn compiled_path(&self, digest: &Digest) -> PathBuf {
         self.compiled.path(digest)
@@ -194,12 +211,11 @@ impl Sandbox {
         }
         let wasm = wasm.await?;
         inspect::preamble(&wasm)?;
-        let _one = self.compiling.acquire().await.map_err(Fault::internal)?;
-        let (engine, compiled) = (self.engine.clone(), self.compiled.clone());
+        let mut code = self.compiler.compile(digest, wasm).await?;
+        let compiled = self.compiled.clone();
         blocking(move || {
-            // The seam for compiling in a child process: bytes in, bytes out.
-            let code = inspect::compile(&engine, &wasm)?;
-            compiled.put(&digest, &code)
+            code.seek(SeekFrom::Start(0)).map_err(Fault::internal)?;
+            compiled.put(&digest, &mut code)
         })
         .await?;
         match self.compiled_before(digest).await? {
@@ -225,6 +241,6 @@ impl Sandbox {
 }
 
 /// Runs what computes or reads for long on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use aimass_core::outgoing::Outgoing;
 use aimass_core::seam::{Inference, KeyValue};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -29,9 +30,12 @@ const MAX_RANDOM: u64 = 1 << 20;
 const MAX_FIELDS: usize = 128 << 10;
 
 /// What guests' calls to the host need of the platform.
+#[derive(Clone)]
 pub(crate) struct Services {
     pub(crate) inference: Arc<dyn Inference>,
     pub(crate) key_value: Arc<dyn KeyValue>,
+    /// Without it guests send nothing.
+    pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
 }
 
 /// The data of one call's store.
@@ -68,7 +72,8 @@ pub(crate) fn store(engine: &Engine, services: Arc<Services>, call: Call, deadli
     let mut table = ResourceTable::new();
     table.set_max_capacity(resources);
 
-    let guest = Guest { wasi: wasi.build(), http, egress: Egress, limiter, table, log, services, deadline, held: 0 };
+    let egress = Egress::new(services.clone(), log.clone(), deadline);
+    let guest = Guest { wasi: wasi.build(), http, egress, limiter, table, log, services, deadline, held: 0 };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(host_call);

@@ -121,12 +121,14 @@ pub fn verify_export(lines: impl BufRead, noted: Option<(u64, [u8; 32])>) -> Res
 /// Returns how many records it was built from.
 ///
 /// # Errors
-/// `conflict` if a server uses the folder; `integrity`, with file and offset, if the journal is damaged;
+/// `conflict` if a server uses the folder, or a newer release wrote it; `integrity`, with file and offset, if the journal
+/// is damaged;
 /// `invalid_request` if there is no journal.
 pub fn rebuild_index(dir: &Path) -> Result<u64> {
     if !dir.join(FOLDER).is_dir() {
         return Err(Fault::invalid(format!("{} is no folder of a store", dir.display())));
     }
+    crate::schema::check(dir)?;
     let _lock = crate::lock::FolderLock::take(dir)?;
     let report = crate::verify_journal(dir)?;
     if let Some(BadRecord { reason, .. }) = report.first_bad {

@@ -5,6 +5,7 @@
 //! disk. What is damaged is noticed, named and refused, never served. The layout of a data folder:
 //!
 //! ```text
+//! schema            which layout this is
 //! lock              one server per folder
 //! journal/*.log     every change of state, hash-chained
 //! index-*/          the view (sled); the highest number is in use, one below it could not be
@@ -23,6 +24,7 @@ mod kv;
 mod lock;
 mod log;
 mod options;
+mod schema;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -34,4 +36,6 @@ pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup}
 pub use blobs::{BlobWriter, Blobs, Staged};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use store::Store;
-pub use view::{IssuerRow, ObjectRow, RoleRow, State, TenantRow, TokenRow, VersionRow};
+pub use view::{
+    IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow,
+};

@@ -18,6 +18,7 @@ use crate::kv::GuestData;
 use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
+use crate::schema;
 use crate::view::{self, JournalEnd, Pending, State};
 use crate::writer::{Decided, Shared, Write, Writer};
 
@@ -71,15 +72,17 @@ impl Store {
     /// the journal takes.
     ///
     /// # Errors
-    /// `conflict` if another server uses the folder; `integrity`, with file and offset, if what was acknowledged is
+    /// `conflict` if another server uses the folder, or a newer release wrote it; `integrity`, with file and offset, if what was acknowledged is
     /// damaged: then nothing is changed. `storage_full` and `internal` from the disk.
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_with(dir, Options::default())
     }
 
     pub(crate) fn open_with(dir: &Path, options: Options) -> Result<Self> {
+        schema::check(dir)?;
         make_folder(dir)?;
         let lock = Arc::new(FolderLock::take(dir)?);
+        schema::mark(dir)?;
         let mut end = JournalEnd { seq: 0, hash: journal::GENESIS };
         let folder = dir.join(journal::FOLDER);
         let log = Log::open(&folder, options.clone(), &mut |entry| {

@@ -1,10 +1,13 @@
 //! `/api/v1`: the platform's own API.
 
 pub(crate) mod audit;
+pub(crate) mod egress;
 pub(crate) mod identity;
 pub(crate) mod models;
 pub(crate) mod plugins;
+pub(crate) mod signers;
 pub(crate) mod signing_keys;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
-mod upload;
+pub(crate) mod upload;
+pub(crate) mod usage;

@@ -40,7 +40,7 @@ pub(crate) async fn upload(
     Query(placing): Query<Placing>,
     request: Request,
 ) -> Result<Response, Rejection> {
-    Ok(upload::receive(&app, &ask, &params, Kind::Model, placing.device, request).await?)
+    Ok(upload::receive(&app, &ask, &params, (Kind::Model, placing.device, Default::default()), request).await?)
 }
 
 pub(crate) async fn show(

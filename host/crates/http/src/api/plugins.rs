@@ -29,9 +29,10 @@ pub(crate) async fn upload(
     State(app): State<Arc<App>>,
     ask: Ask,
     params: Params,
+    Query(wish): Query<upload::PluginWish>,
     request: Request,
 ) -> Result<Response, Rejection> {
-    Ok(upload::receive(&app, &ask, &params, Kind::Plugin, Device::Auto, request).await?)
+    Ok(upload::receive(&app, &ask, &params, (Kind::Plugin, Device::Auto, wish), request).await?)
 }
 
 pub(crate) async fn show(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aimass_platform::{Page, SigningKey};
+use aimass_platform::{NodeKey, Page};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
@@ -15,15 +15,12 @@ pub(crate) async fn list(
     State(app): State<Arc<App>>,
     ask: Ask,
     Query(paging): Query<Paging>,
-) -> Result<Answer<Page<SigningKey>>, Rejection> {
+) -> Result<Answer<Page<NodeKey>>, Rejection> {
     Ok(Answer(app.platform().signing_keys(ask.asked(), paging.after.as_deref(), paging.limit)?))
 }
 
 /// A new key signs from now on.
-pub(crate) async fn rotate(
-    State(app): State<Arc<App>>,
-    ask: Ask,
-) -> Result<(StatusCode, Answer<SigningKey>), Rejection> {
+pub(crate) async fn rotate(State(app): State<Arc<App>>, ask: Ask) -> Result<(StatusCode, Answer<NodeKey>), Rejection> {
     Ok((StatusCode::CREATED, Answer(app.platform().rotate_signing_key(ask.asked()).await?)))
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn code(code: Code) -> tonic::Code {
     match code {
         Code::InvalidRequest | Code::InvalidName | Code::InvalidTensor => tonic::Code::InvalidArgument,
         Code::Unauthenticated => tonic::Code::Unauthenticated,
-        Code::InsufficientScope => tonic::Code::PermissionDenied,
+        Code::InsufficientScope | Code::SignatureRequired | Code::UnknownSigner => tonic::Code::PermissionDenied,
         Code::NotFound => tonic::Code::NotFound,
         Code::UploadInProgress => tonic::Code::Aborted,
         Code::Conflict
@@ -23,6 +23,8 @@ pub(crate) fn code(code: Code) -> tonic::Code {
         | Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget
+        | Code::NewImports
+        | Code::InvalidSignature
         | Code::InvalidModel
         | Code::UnsupportedDevice => tonic::Code::FailedPrecondition,
         Code::MethodNotAllowed | Code::UnsupportedMediaType | Code::UnsupportedOperation => tonic::Code::Unimplemented,

@@ -177,6 +177,10 @@ impl Walk {
 fn operator(node: &NodeProto) -> Result<(), Refused> {
     // The domains whose operators tract's table holds; in others the same name may mean something else.
     let known_domain = matches!(node.domain.as_str(), "" | "ai.onnx" | "ai.onnx.ml" | "com.microsoft");
+    if node.op_type == "GlobalLpPool" {
+        // 0.23 divides by the number of elements, which the operator's definition does not.
+        return refuse("the operator \"GlobalLpPool\" is not supported: the CPU engine computes another norm");
+    }
     if known_domain && TRACT.op_register.0.contains_key(&node.op_type) {
         return Ok(());
     }

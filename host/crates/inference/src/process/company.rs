@@ -18,7 +18,7 @@ const STAYS: Duration = Duration::from_secs(10);
 const SHARED: Duration = Duration::from_millis(25);
 
 /// And while nobody else is there: of those that come, one request waits so long.
-const ALONE: Duration = Duration::from_millis(150);
+const ALONE: Duration = Duration::from_millis(250);
 
 impl Company {
     /// A tenant asks.

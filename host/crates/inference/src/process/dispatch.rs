@@ -11,7 +11,7 @@ use super::company::Company;
 use super::join::{self, Joins};
 use super::link::{Link, Outputs};
 use super::weights::Weight;
-use super::worth::{self, Parts};
+use super::worth;
 use crate::engines::EngineConfig;
 use crate::pool::{lock, past_deadline};
 use crate::schedule::{
@@ -150,7 +150,7 @@ impl Dispatcher {
             Ok(Ok(Given::Turn(permit, inputs))) => {
                 let waited = now.elapsed();
                 let mut outputs = self.infer(model, inputs, deadline, Some(permit)).await?;
-                model.joins.ran(&outputs, 1);
+                model.joins.ran(key, 1, outputs.compute);
                 outputs.queue = waited;
                 Ok(outputs)
             }
@@ -191,37 +191,34 @@ impl Dispatcher {
         }
     }
 
-    /// Runs what waited together: joined; or some of it alone and the rest joined, to compare them.
+    /// Runs what waited together: as one, or one by one if that fails.
     async fn run_together(self: Arc<Self>, permit: Permit, mut jobs: Vec<Job>) {
         let started = Instant::now();
-        let Parts { alone, joined } = worth::parts(jobs.len());
-        let mut took_alone = None;
-        for job in jobs.drain(..alone) {
-            took_alone = self.run_alone(job, started).await;
+        if worth::joins(jobs.len()) {
+            self.run_joined(&mut jobs, started).await;
         }
-        if let Some((model, key)) = jobs.first().map(|job| (job.model.clone(), job.key)) {
-            let took_joined = self.run_joined(jobs, started).await;
-            if let (Some(key), Some(one), Some(all)) = (key, took_alone, took_joined) {
-                model.joins.examined(key, joined, (one, all), Instant::now());
-            }
+        // Some have left since, so that there is no plan for so many; or together they failed, and each gets its own
+        // answer.
+        for Job { model, inputs, deadline, queued, given, .. } in jobs {
+            let queue = started.saturating_duration_since(queued);
+            let answer = self.infer(&model, inputs, deadline, None).await;
+            let _ = given.send(Given::Answer(answer.map(|outputs| Outputs { queue, ..outputs })));
         }
         permit.ran();
     }
 
-    /// Runs requests as one, and tells how long that took; one by one, if that fails.
-    async fn run_joined(&self, mut jobs: Vec<Job>, started: Instant) -> Option<Duration> {
-        let (first, size) = (jobs.first()?, jobs.len());
-        let (model, deadline, began) = (first.model.clone(), first.deadline, Instant::now());
+    /// Runs requests as one, and takes those out that were answered: all or none.
+    async fn run_joined(&self, jobs: &mut Vec<Job>, started: Instant) {
+        let Some(first) = jobs.first() else { return };
+        let (model, key, deadline, size) = (first.model.clone(), first.key, first.deadline, jobs.len());
         let inputs: Vec<&[Tensor]> = jobs.iter().map(|job| job.inputs.as_slice()).collect();
         let outcome = match join::joined(&inputs) {
             Ok(inputs) => self.infer(&model, inputs, deadline, None).await,
             Err(fault) => Err(fault),
         };
-        let mut took = None;
         match outcome.map(|outputs| (join::parted(&outputs.tensors, size), outputs)) {
             Ok((Some(parts), outputs)) => {
-                took = Some(began.elapsed());
-                model.joins.ran(&outputs, size);
+                model.joins.ran(key, size, outputs.compute);
                 for (job, tensors) in jobs.drain(..).zip(parts) {
                     let queue = started.saturating_duration_since(job.queued);
                     let own = Outputs { tensors, queue, batch: size as u32, ..outputs };
@@ -232,22 +229,6 @@ impl Dispatcher {
             Err(fault) if fault.code() == Code::Unavailable => {}
             Ok((None, _)) | Err(_) => model.joins.never(&first.inputs),
         }
-        // Together they failed, so that each gets its own answer.
-        for job in jobs {
-            self.run_alone(job, started).await;
-        }
-        took
-    }
-
-    /// Runs one request, and tells how long that took if it was answered.
-    async fn run_alone(&self, job: Job, started: Instant) -> Option<Duration> {
-        let Job { model, inputs, deadline, queued, given, .. } = job;
-        let (queue, began) = (started.saturating_duration_since(queued), Instant::now());
-        let answer = self.infer(&model, inputs, deadline, None).await;
-        let took = answer.is_ok().then(|| began.elapsed());
-        answer.iter().for_each(|outputs| model.joins.ran(outputs, 1));
-        let _ = given.send(Given::Answer(answer.map(|outputs| Outputs { queue, ..outputs })));
-        took
     }
 
     async fn infer(

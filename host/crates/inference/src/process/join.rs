@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use aimass_core::{Result, Signature, Tensor};
 use bytes::BytesMut;
 
-use super::link::Outputs;
 use super::worth::Worth;
 use crate::pool::lock;
 
@@ -56,19 +55,12 @@ impl Joins {
         }
     }
 
-    /// Learns from a run of `size` requests together.
-    pub(super) fn ran(&self, outputs: &Outputs, size: usize) {
-        let Some(key) = outputs.shape.filter(|_| self.possible) else { return };
+    /// Learns from a run of `size` requests with this key together, which took `compute`.
+    pub(super) fn ran(&self, key: Option<u64>, size: usize, compute: Duration) {
+        let Some(key) = key else { return };
         let mut shapes = lock(&self.shapes);
         if shapes.len() < SHAPES || shapes.contains_key(&key) {
-            shapes.entry(key).or_default().worth.ran(size, outputs.compute);
-        }
-    }
-
-    /// Learns from a request that ran alone, and `size` others that ran joined right after it.
-    pub(super) fn examined(&self, key: u64, size: usize, took: (Duration, Duration), now: Instant) {
-        if let Some(known) = lock(&self.shapes).get_mut(&key) {
-            known.worth.examined(size, took, now);
+            shapes.entry(key).or_default().worth.ran(size, compute, Instant::now());
         }
     }
 
@@ -82,7 +74,7 @@ impl Joins {
 
 /// What inputs have in common that can be joined: types and shapes behind the first dimension. Nothing for inputs that
 /// are batches already.
-pub(super) fn shape_of_one(inputs: &[Tensor]) -> Option<u64> {
+fn shape_of_one(inputs: &[Tensor]) -> Option<u64> {
     inputs.iter().all(|tensor| tensor.shape().first() == Some(&1)).then(|| shape(inputs))
 }
 
@@ -160,16 +152,11 @@ mod tests {
         assert_eq!(joins.key(&row(2.0)), Some(key));
         let (now, hold) = (Instant::now(), Duration::from_secs(1));
         assert_eq!(joins.turn(key, 32, now, hold), 1, "nothing is known yet");
-        let outputs = Outputs {
-            tensors: vec![],
-            memory: 0,
-            queue: Duration::ZERO,
-            compute: Duration::from_millis(1),
-            batch: 1,
-            shape: Some(key),
-        };
-        joins.ran(&outputs, 1);
-        assert_eq!(joins.turn(key, 32, now, hold), 5, "it is examined");
+        let ran = |size| joins.ran(Some(key), size, Duration::from_millis(1));
+        ran(1);
+        assert_eq!(joins.turn(key, 32, now, hold), 1, "it is examined from now on");
+        (0..4).for_each(|_| ran(1));
+        assert_eq!(joins.turn(key, 32, now, hold), 4);
         joins.never(&row(1.0));
         assert_eq!(joins.turn(key, 32, now + Duration::from_secs(60), hold), 1);
     }

@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 
 use super::blame::ModelKey;
 use super::dispatch::Permit;
-use super::join;
 use super::region::Region;
 use super::slots::{Slot, Slots};
 use super::socket::{self, PACKET};
@@ -70,8 +69,6 @@ pub(super) struct Outputs {
     pub(super) compute: Duration,
     /// Requests that ran together.
     pub(super) batch: u32,
-    /// Of the inputs, for those that can be joined.
-    pub(super) shape: Option<u64>,
 }
 
 impl Link {
@@ -121,7 +118,6 @@ impl Link {
         permit: Option<Permit>,
         limit: Duration,
     ) -> Result<Outputs> {
-        let shape = join::shape_of_one(&inputs);
         let (tensors, length) = wire::heads(&inputs);
         let (mut slot, mut inline) = (None, vec![]);
         if length <= INLINE {
@@ -160,7 +156,7 @@ impl Link {
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         })?;
         let compute = Duration::from_nanos(compute_nanos);
-        Ok(Outputs { tensors, memory, queue: Duration::ZERO, compute, batch: 1, shape })
+        Ok(Outputs { tensors, memory, queue: Duration::ZERO, compute, batch: 1 })
     }
 
     /// Sends what needs no answer. A child that is gone needs it no longer.

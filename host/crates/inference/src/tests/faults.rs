@@ -132,6 +132,9 @@ fn f06_absurd_shapes_are_refused_before_anything_is_allocated() {
 fn f06_unknown_operators_are_named() {
     let model = mlp(1, 4, 4, 4).node("TurboEncabulator", &["x"], "z", vec![]);
     refused_for(model, r#"the operator "TurboEncabulator" is not supported"#);
+    // tract knows it, and computes it wrongly.
+    let model = mlp(1, 4, 4, 4).node("GlobalLpPool", &["x"], "z", vec![]);
+    refused_for(model, r#"the operator "GlobalLpPool" is not supported"#);
     let mut model = mlp(1, 4, 4, 4);
     model.graph.node[0].domain = "evil.example".into();
     refused_for(model, r#"the operator "Gemm" (domain "evil.example")"#);

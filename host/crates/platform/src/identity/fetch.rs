@@ -11,8 +11,8 @@ use aimass_auth::{Auth, Jwks, MAX_JWKS};
 use aimass_core::identity::KeySource;
 use aimass_core::{Fault, Name, Result};
 use aimass_egress::Connector;
-use http::header::CACHE_CONTROL;
 use http::HeaderMap;
+use http::header::CACHE_CONTROL;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -77,10 +77,11 @@ impl Source {
     async fn ask(&self, auth: &Auth, connector: &Connector) {
         self.fetched().tried = Some(Instant::now());
         let outcome = fetch(connector, &self.url).await;
-        self.take(auth, outcome);
+        self.take(auth, outcome, KEPT);
     }
 
-    fn take(&self, auth: &Auth, outcome: Result<(Jwks, Duration)>) {
+    /// Takes what came; of before, what came longer than `kept` ago is given up.
+    fn take(&self, auth: &Auth, outcome: Result<(Jwks, Duration)>, kept: Duration) {
         let mut fetched = self.fetched();
         let now = Instant::now();
         fetched.tried = Some(now);
@@ -103,7 +104,7 @@ impl Source {
                 fetched.failures += 1;
                 fetched.due = now.checked_add(later);
                 fetched.error = Some(why.to_owned());
-                if fetched.answered.is_some_and(|answered| answered.elapsed() > KEPT) {
+                if fetched.answered.is_some_and(|answered| answered.elapsed() > kept) {
                     auth.set_provider_keys(&self.tenant, &self.issuer, &self.url, Jwks::default());
                 }
             }
@@ -118,8 +119,8 @@ pub(crate) struct ProviderKeys {
 }
 
 impl ProviderKeys {
-    pub(crate) fn new(connector: Connector) -> Self {
-        Self { connector: Arc::new(connector), sources: Mutex::default() }
+    pub(crate) fn new(connector: Arc<Connector>) -> Self {
+        Self { connector, sources: Mutex::default() }
     }
 
     /// Follows a provider from now on, if its keys are to be fetched.
@@ -131,7 +132,7 @@ impl ProviderKeys {
 
     /// The same for one whose keys were just fetched: what came is taken.
     pub(crate) fn add_fetched(&self, auth: &Auth, tenant: &Name, issuer: &Name, url: &str, came: (Jwks, Duration)) {
-        self.insert(tenant, issuer, url, Fetched::default()).take(auth, Ok(came));
+        self.insert(tenant, issuer, url, Fetched::default()).take(auth, Ok(came), KEPT);
     }
 
     /// Follows a provider no longer.
@@ -249,7 +250,12 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use aimass_auth::{AuthConfig, Identity, Provider};
+    use aimass_core::identity::Issuer;
+    use aimass_egress::EgressConfig;
     use http::HeaderValue;
 
     #[test]
@@ -267,5 +273,42 @@ mod tests {
         assert_eq!(of("max-age=-1"), 3600);
         assert_eq!(of("private"), 3600);
         assert_eq!(freshness(&HeaderMap::new()).as_secs(), 3600);
+    }
+
+    #[test]
+    fn f34_keys_are_kept_for_a_bounded_time_while_the_provider_is_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = Auth::open(folder.path(), AuthConfig::new("node", "node")).unwrap();
+        let (tenant, name, url) =
+            ("acme".parse::<Name>().unwrap(), "id".parse::<Name>().unwrap(), "https://id.example/k");
+        let issuer = Issuer {
+            issuer: "https://id.example".to_owned(),
+            audience: "a".to_owned(),
+            keys: KeySource::JwksUrl(url.to_owned()),
+            roles_claim: "roles".to_owned(),
+        };
+        let provider = Provider { name: name.clone(), issuer, revoked: vec![] };
+        auth.set_identity(&tenant, || Ok(Identity { providers: vec![provider], ..Identity::default() })).unwrap();
+        let key = r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let came = || Ok((Jwks::parse(format!(r#"{{"keys":[{key}]}}"#).as_bytes()).unwrap(), FRESH_DEFAULT));
+        let away = || Err(Fault::invalid("away"));
+        let keys = ProviderKeys::new(Arc::new(Connector::new(EgressConfig::default()).unwrap()));
+        let source = keys.insert(&tenant, &name, url, Fetched::default());
+        let known = || auth.provider_keys(&tenant, &name).len();
+        source.take(&auth, away(), KEPT);
+        assert_eq!(known(), 0);
+        source.take(&auth, came(), KEPT);
+        source.take(&auth, away(), KEPT);
+        let fetched = keys.fetched(&tenant, &name).unwrap();
+        assert_eq!((known(), fetched.error.as_deref(), fetched.fetched_ms.is_some()), (1, Some("away"), true));
+        source.take(&auth, away(), Duration::ZERO);
+        assert_eq!(known(), 0, "given up");
+        source.take(&auth, came(), KEPT);
+        assert_eq!((known(), keys.fetched(&tenant, &name).unwrap().error), (1, None));
+        // After a failure it is not asked at once, and the next time is known.
+        source.take(&auth, away(), KEPT);
+        assert!(!source.may_be_asked() && source.fetched().due.is_some_and(|due| due > Instant::now()));
+        keys.remove(&tenant, &name);
+        assert!(keys.fetched(&tenant, &name).is_none());
     }
 }

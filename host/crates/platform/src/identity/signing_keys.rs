@@ -1,6 +1,6 @@
 //! The keys that the node signs tokens with: the operator's.
 
-use aimass_auth::{KeyState, SigningKey};
+use aimass_auth::{KeyState, NodeKey};
 use aimass_core::event::Event;
 use aimass_core::{Code, Fault, Result};
 
@@ -12,12 +12,7 @@ impl Platform {
     ///
     /// # Errors
     /// `insufficient_scope`.
-    pub fn signing_keys(
-        &self,
-        asked: Asked<'_>,
-        after: Option<&str>,
-        limit: Option<usize>,
-    ) -> Result<Page<SigningKey>> {
+    pub fn signing_keys(&self, asked: Asked<'_>, after: Option<&str>, limit: Option<usize>) -> Result<Page<NodeKey>> {
         asked.by.require(Scope::Operator)?;
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let keys = self.auth.signing_keys();
@@ -25,14 +20,14 @@ impl Platform {
             Some(kid) => keys.iter().position(|key| key.kid == kid).map_or(keys.len(), |at| at + 1),
             None => 0,
         };
-        Ok(Page::cut(keys.into_iter().skip(start), limit, |key: &SigningKey| key.kid.clone()))
+        Ok(Page::cut(keys.into_iter().skip(start), limit, |key: &NodeKey| key.kid.clone()))
     }
 
     /// Signs tokens with a new key from now on. Those of the old one stay valid.
     ///
     /// # Errors
     /// What writing the key says; then the old one signs on.
-    pub async fn rotate_signing_key(&self, asked: Asked<'_>) -> Result<SigningKey> {
+    pub async fn rotate_signing_key(&self, asked: Asked<'_>) -> Result<NodeKey> {
         asked.by.require(Scope::Operator)?;
         let auth = self.auth.clone();
         let kid = tokio::task::spawn_blocking(move || auth.rotate()).await.map_err(Fault::internal)??;

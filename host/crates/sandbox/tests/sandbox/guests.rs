@@ -154,6 +154,15 @@ pub fn crowded(count: u32, pages: u32, elements: u32) -> Vec<u8> {
     wasm
 }
 
+/// A model plugin with more core modules in it, which are compiled and never instantiated.
+pub fn with_modules(module: &[u8], count: usize) -> Vec<u8> {
+    let mut wasm = model(Model::default());
+    for _ in 0..count {
+        RawSection { id: ComponentSectionId::CoreModule as u8, data: module }.append_to_component(&mut wasm);
+    }
+    wasm
+}
+
 /// Wraps a core module as the component of a world in `guests.wit`.
 fn component(text: &str, world: &str) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cache;
+mod compile;
 mod functions;
 mod guests;
 mod hostile;
@@ -10,3 +11,12 @@ mod interfaces;
 mod support;
 mod time;
 mod upload;
+
+/// In a child that compiles, standard input is what the sandbox left; in a test run it is not.
+#[test]
+fn this_is_the_compiler() {
+    match aimass_sandbox::compile_child() {
+        Ok(status) => std::process::exit(status.into()),
+        Err(fault) => assert_eq!(fault.code(), aimass_core::Code::InvalidRequest),
+    }
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::seam::{Bucket, Inference, KeyValue, Model};
 use aimass_core::{Code, Digest, ElementType, Fault, ObjectRef, Port, Result, Signature, Tenant, Tensor};
-use aimass_sandbox::{Call, Plugin, PoolConfig, Sandbox, SandboxConfig};
+use aimass_sandbox::{Call, CompileCommand, Plugin, PoolConfig, Sandbox, SandboxConfig};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -62,9 +62,17 @@ pub fn open(dir: &std::path::Path, key: [u8; 32], limits: InvocationLimits, inst
     let config = SandboxConfig {
         limits,
         pool: PoolConfig { instances, ..PoolConfig::default() },
-        ..SandboxConfig::new(dir.join("compiled"), key)
+        ..SandboxConfig::new(dir.join("compiled"), key, compiler())
     };
     Sandbox::new(config, Arc::new(Doubling), Arc::new(Memory::default())).unwrap()
+}
+
+/// This test program, started again to compile.
+pub fn compiler() -> CompileCommand {
+    CompileCommand {
+        program: std::env::current_exe().unwrap(),
+        arguments: ["this_is_the_compiler", "--exact", "--test-threads=1", "--quiet"].map(Into::into).to_vec(),
+    }
 }
 
 impl Bench {

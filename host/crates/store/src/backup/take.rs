@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use aimass_core::{Code, Fault, Result};
@@ -24,7 +25,9 @@ pub struct Extra {
 /// Backs the store in `store` up to the new folder `target`, while a server writes to it or not, and reads the backup
 /// back before it gets its name. What was acknowledged before this was called is in it.
 ///
-/// Blocks for as long as copying takes. `keys` are copied as they are.
+/// Blocks for as long as copying takes. `keys` are copied as they are. Blobs that an earlier backup `base` has with the
+/// very same bytes are hard links to its files, where the file system has such: they take no room, and are read back
+/// like all others.
 ///
 /// # Errors
 /// `conflict` if there is something at `target`; `integrity`, with the file, if what would be copied is damaged;
@@ -33,6 +36,7 @@ pub fn backup(
     store: &Path,
     target: &Path,
     keys: &[Extra],
+    base: Option<&Path>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<BackupSummary> {
     if target.exists() {
@@ -43,8 +47,12 @@ pub fn backup(
     }
     let partial = partial(target);
     remove(&partial)?;
-    make_folder(&partial)?;
-    let taken = into(store, &partial, keys, progress).and_then(|()| verify::verify_backup(&partial, progress));
+    if let Some(base) = base {
+        Manifest::read(base)?;
+    }
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&partial);
+    made.map_err(|e| io_fault(format!("create {}", partial.display()), &e))?;
+    let taken = into(store, &partial, keys, base, progress).and_then(|()| verify::verify_backup(&partial, progress));
     let summary = taken.inspect_err(|_| drop(fs::remove_dir_all(&partial)))?;
     let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let named = fs::rename(&partial, target).and_then(|()| sync_folder(parent));
@@ -52,7 +60,13 @@ pub fn backup(
     Ok(summary)
 }
 
-fn into(store: &Path, partial: &Path, keys: &[Extra], progress: &mut dyn FnMut(Progress)) -> Result<()> {
+fn into(
+    store: &Path,
+    partial: &Path,
+    keys: &[Extra],
+    base: Option<&Path>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<()> {
     let created_ms = (options::Options::default().clock)();
     let to = partial.join(STORE);
     make_folder(&to)?;
@@ -71,7 +85,10 @@ fn into(store: &Path, partial: &Path, keys: &[Extra], progress: &mut dyn FnMut(P
         progress(Progress { doing: "copying", done: done as u64, of });
         let below = blobs::below(tenant, digest);
         blobs::check_file(&store.join(&below), digest)?;
-        copy(&store.join(&below), &to.join(&below))?;
+        let earlier = base.map(|base| base.join(STORE).join(&below));
+        if !earlier.is_some_and(|earlier| link(&earlier, &store.join(&below), &to.join(&below))) {
+            copy(&store.join(&below), &to.join(&below))?;
+        }
     }
     for extra in keys {
         copy(&extra.from, &partial.join(&extra.to))?;
@@ -87,6 +104,19 @@ pub(super) fn live(store: &Path) -> Result<Vec<(String, aimass_core::Digest)>> {
     let scratch = tempfile::tempdir().map_err(|e| io_fault("make a temporary folder", &e))?;
     let index = view::build(store, scratch.path())?;
     Ok(State::committed(index).live_blobs()?.into_keys().collect())
+}
+
+/// Links `to` to `earlier`, if that is what `from` is; whether it did. A name alone does not say so: a blob may be
+/// sealed anew under it.
+fn link(earlier: &Path, from: &Path, to: &Path) -> bool {
+    let same = || -> io::Result<bool> { Ok(hash_file(earlier)? == hash_file(from)?) };
+    let linked = || -> io::Result<()> {
+        let folder = to.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        fs::hard_link(earlier, to)?;
+        sync_folder(folder)
+    };
+    same().unwrap_or(false) && linked().is_ok()
 }
 
 /// Copies a file durably, and its folder's name with it.

@@ -69,7 +69,14 @@ impl Segment {
 
     fn open(path: PathBuf, first: u64) -> Result<Arc<Self>> {
         let failed = |e: &io::Error| io_fault(format!("open {}", path.display()), e);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|e| failed(&e))?;
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            // A backup on a disk that cannot be written to; whoever would write is refused there.
+            Err(e) if matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) => {
+                File::open(&path)
+            }
+            opened => opened,
+        };
+        let file = file.map_err(|e| failed(&e))?;
         let mut found = [0; HEADER];
         if let Err(e) = file.read_exact_at(&mut found, 0) {
             if e.kind() == io::ErrorKind::UnexpectedEof {

@@ -48,10 +48,10 @@ async fn f45_a_bit_flipped_in_a_backup_with_a_snapshot_is_refused() {
     let key = dir.path().join("secret");
     fs::write(&key, "k").unwrap();
     let extra = [Extra { from: key, to: "keys/secret".to_owned() }];
-    let taken = backup(&from, &to, &extra, &mut |at: Progress| seen.push(at.doing)).unwrap();
+    let taken = backup(&from, &to, &extra, None, &mut |at: Progress| seen.push(at.doing)).unwrap();
     assert_eq!((taken.records, taken.blobs, taken.keys), (22, 1, true));
     assert!(seen.contains(&"copying") && seen.contains(&"checking"));
-    assert_eq!(backup(&from, &to, &[], &mut |_| {}).unwrap_err().code(), Code::Conflict);
+    assert_eq!(backup(&from, &to, &[], None, &mut |_| {}).unwrap_err().code(), Code::Conflict);
 
     let all = files(&to);
     assert!(all.iter().any(|path| path.extension().is_some_and(|e| e == "snapshot")));
@@ -89,13 +89,13 @@ async fn f45_what_is_damaged_is_not_backed_up() {
     record(&store, version("acme", "x", 1, digest, 5)).await.unwrap();
     let path = store.blobs().path(&tenant("acme"), &digest);
     fs::write(&path, b"bytez").unwrap();
-    let fault = backup(&from, &to, &[], &mut |_| {}).unwrap_err();
+    let fault = backup(&from, &to, &[], None, &mut |_| {}).unwrap_err();
     assert_eq!(fault.code(), Code::Integrity);
     assert!(fault.detail().contains(&digest.hex()), "{fault}");
     fs::remove_file(&path).unwrap();
-    assert_eq!(backup(&from, &to, &[], &mut |_| {}).unwrap_err().code(), Code::Integrity);
+    assert_eq!(backup(&from, &to, &[], None, &mut |_| {}).unwrap_err().code(), Code::Integrity);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left");
-    assert_eq!(backup(dir.path(), &to, &[], &mut |_| {}).unwrap_err().code(), Code::InvalidRequest);
+    assert_eq!(backup(dir.path(), &to, &[], None, &mut |_| {}).unwrap_err().code(), Code::InvalidRequest);
 }
 
 /// Writers that never rest: every backup is a prefix that holds what was acknowledged before it.
@@ -129,7 +129,7 @@ async fn a_backup_of_a_busy_store_is_a_sound_prefix() {
         let (to, back) = (dir.path().join(format!("b{round}")), dir.path().join(format!("r{round}")));
         let taken = {
             let (from, to) = (from.clone(), to.clone());
-            tokio::task::spawn_blocking(move || backup(&from, &to, &[], &mut |_| {})).await.unwrap().unwrap()
+            tokio::task::spawn_blocking(move || backup(&from, &to, &[], None, &mut |_| {})).await.unwrap().unwrap()
         };
         assert!(taken.records >= head.0, "{} were acknowledged, {} are in it", head.0, taken.records);
         restore(&to, &back, &mut |_| {}).unwrap();
@@ -146,4 +146,48 @@ async fn a_backup_of_a_busy_store_is_a_sound_prefix() {
 async fn number(data: &dyn aimass_core::seam::KeyValue) -> u64 {
     let value = data.get(&bucket(), "n").await.unwrap();
     value.map_or(0, |v| std::str::from_utf8(&v).unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn an_earlier_backup_lends_its_blobs() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (from, first, second) = (dir.path().join("store"), dir.path().join("first"), dir.path().join("second"));
+    let store = open(&from, &Options::default()).unwrap();
+    record(&store, created("acme")).await.unwrap();
+    let old = blob(&store, "acme", b"old").await;
+    record(&store, version("acme", "x", 1, old, 3)).await.unwrap();
+    backup(&from, &first, &[], None, &mut |_| {}).unwrap();
+    let new = blob(&store, "acme", b"new").await;
+    record(&store, version("acme", "x", 2, new, 3)).await.unwrap();
+    let taken = backup(&from, &second, &[], Some(&first), &mut |_| {}).unwrap();
+    assert_eq!(taken.blobs, 2);
+    let links = |digest: Digest| fs::metadata(second.join("store/blobs/acme").join(digest.hex())).unwrap().nlink();
+    assert_eq!((links(old), links(new)), (2, 1));
+    // What the earlier one has damaged is copied anew.
+    fs::remove_dir_all(&second).unwrap();
+    fs::write(first.join("store/blobs/acme").join(old.hex()), b"odd").unwrap();
+    backup(&from, &second, &[], Some(&first), &mut |_| {}).unwrap();
+    assert_eq!(links(old), 1);
+    let no_backup = dir.path().join("third");
+    assert_eq!(backup(&from, &no_backup, &[], Some(&from), &mut |_| {}).unwrap_err().code(), Code::InvalidRequest);
+}
+
+#[tokio::test]
+async fn f46_a_backup_that_finds_no_room_leaves_nothing_and_one_on_a_read_only_disk_is_read() {
+    let Some(disk) = super::faults::TinyDisk::new("2m") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("store"), disk.path().join("b"));
+    let store = open(&from, &Options::default()).unwrap();
+    record(&store, created("acme")).await.unwrap();
+    backup(&from, &to, &[], None, &mut |_| {}).unwrap();
+    let digest = blob(&store, "acme", &vec![7; 3 << 20]).await;
+    record(&store, version("acme", "x", 1, digest, 3 << 20)).await.unwrap();
+    let full = backup(&from, &disk.path().join("c"), &[], None, &mut |_| {}).unwrap_err();
+    assert_eq!(full.code(), Code::StorageFull);
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
+    let only = std::process::Command::new("mount").args(["-o", "remount,ro"]).arg(disk.path()).status().unwrap();
+    assert!(only.success());
+    assert_eq!(verify_backup(&to, &mut |_| {}).unwrap().records, 1);
+    restore(&to, &dir.path().join("back"), &mut |_| {}).unwrap();
 }

@@ -175,10 +175,14 @@ async fn f46_a_full_disk_in_the_index_acknowledges_nothing_and_heals() {
 }
 
 /// A tiny file system, for as long as it lives. Only root can make one.
-struct TinyDisk(tempfile::TempDir);
+pub(super) struct TinyDisk(tempfile::TempDir);
 
 impl TinyDisk {
-    fn new(size: &str) -> Option<Self> {
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(super) fn new(size: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])

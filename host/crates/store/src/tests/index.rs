@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aimass_core::event::{Limits, Settings};
+use aimass_core::event::{Limits, Settings, UploadWish};
 use aimass_core::identity::{Issuer, KeySource, Revocation};
 use proptest::prelude::*;
 
@@ -26,10 +26,14 @@ enum Step {
     RemoveIssuer(u8, u8),
     RevokeOfIssuer(u8, u8, bool, bool),
     Role(u8, u8, bool),
+    Accept(u8, u8),
+    Fail(u8, u8),
+    Signer(u8, u8, bool),
+    Require(u8, bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (t, o) = (0..3u8, 0..4u8);
+    let (t, t2, o) = (0..3u8, 0..3u8, 0..4u8);
     prop_oneof![
         t.clone().prop_map(Step::Tenant),
         (t.clone(), o.clone(), any::<bool>(), 0..3u64).prop_map(|(t, o, plugin, key)| Step::Upload(t, o, plugin, key)),
@@ -43,6 +47,10 @@ fn step() -> impl Strategy<Value = Step> {
         (0..3u8, 0..3u8).prop_map(|(t, n)| Step::RemoveIssuer(t, n)),
         (0..3u8, 0..3u8, any::<bool>(), any::<bool>()).prop_map(|(t, n, k, r)| Step::RevokeOfIssuer(t, n, k, r)),
         (0..3u8, 0..3u8, any::<bool>()).prop_map(|(t, n, made)| Step::Role(t, n, made)),
+        (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Accept(t, id)),
+        (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Fail(t, id)),
+        (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, s, add)| Step::Signer(t, s, add)),
+        (t2, any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
     ]
 }
 
@@ -61,7 +69,24 @@ async fn take(store: &Store, step: Step) {
                 size: 1,
                 inspection: inspection(),
                 idempotency_key: (key > 0).then(|| key.to_string()),
+                // Sometimes what an upload became that was accepted before.
+                provenance: Provenance { upload: (key > 1).then(|| object.to_string()), ..Provenance::default() },
             },
+            Step::Accept(n, id) => Event::UploadAccepted {
+                tenant: t(n),
+                id: id.to_string(),
+                name: o(id),
+                digest: Digest::of(&[id]),
+                size: 1,
+                wish: UploadWish::default(),
+            },
+            Step::Fail(n, id) => {
+                let (id, code, detail) = (id.to_string(), "compile_budget".to_owned(), "slow".to_owned());
+                Event::UploadFailed { tenant: t(n), id, code, detail }
+            }
+            Step::Signer(n, s, true) => Event::SignerAdded { tenant: t(n), signer: o(s), key: s.to_string() },
+            Step::Signer(n, s, false) => Event::SignerRemoved { tenant: t(n), signer: o(s) },
+            Step::Require(n, required) => Event::SignaturesRequired { tenant: t(n), required },
             Step::Delete(n, object) => Event::ObjectDeleted { tenant: t(n), name: o(object) },
             Step::Settings(n, object, v) => {
                 let settings = Settings::from([("v".to_owned(), v.to_string())]);

@@ -8,7 +8,7 @@ mod writes;
 
 use std::path::Path;
 
-use aimass_core::event::{Actor, Event, Inspection, Kind};
+use aimass_core::event::{Actor, Event, Inspection, Kind, Provenance};
 use aimass_core::{Digest, Name, Result, Tenant};
 
 use crate::Store;
@@ -36,6 +36,7 @@ fn version(tenant: &str, object: &str, number: u64, digest: Digest, size: u64) -
         size,
         inspection: inspection(),
         idempotency_key: Some(format!("{object}-{number}")),
+        provenance: Provenance::default(),
     }
 }
 

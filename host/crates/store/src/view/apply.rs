@@ -4,9 +4,9 @@ use aimass_core::event::{Event, Limits};
 use aimass_core::{Code, Fault, Name, Result};
 use serde::Serialize;
 
-use super::rows::{IdempotentRow, ObjectRow, TenantRow, TokenRow, VersionRow};
+use super::rows::{IdempotentRow, ObjectRow, TenantRow, TokenRow, UploadOutcome, VersionRow};
 use super::state::State;
-use super::{identity, keys};
+use super::{identity, keys, uploads};
 use crate::journal::Record;
 
 /// sled makes files of large values and does not sync them; so none is large.
@@ -65,7 +65,17 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             }
             put(&mut out, keys::revoked(jti), &(jti, expires))?;
         }
-        Event::VersionCreated { tenant, kind, name, version, digest, size, inspection, idempotency_key } => {
+        Event::VersionCreated {
+            tenant,
+            kind,
+            name,
+            version,
+            digest,
+            size,
+            inspection,
+            idempotency_key,
+            provenance,
+        } => {
             must_exist(state, tenant)?;
             let known = state.object_of(tenant, name)?;
             let next = known.as_ref().map_or(0, |o| o.latest) + 1;
@@ -97,13 +107,23 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
                 created_ms: time_ms,
                 created_by: record.actor.subject.clone(),
                 idempotency_key: idempotency_key.clone(),
+                provenance: provenance.clone(),
             };
             put(&mut out, keys::version(tenant, name, next), &row)?;
             if let Some(key) = idempotency_key {
                 let row = IdempotentRow { name: name.clone(), version: next };
                 put(&mut out, keys::idempotent(tenant, key), &row)?;
             }
+            if let Some(id) = &provenance.upload {
+                uploads::ended(state, &mut out, tenant, id, UploadOutcome::Ready { version: next })?;
+            }
         }
+        Event::UploadAccepted { .. }
+        | Event::UploadFailed { .. }
+        | Event::UploadRefused { .. }
+        | Event::SignerAdded { .. }
+        | Event::SignerRemoved { .. }
+        | Event::SignaturesRequired { .. } => uploads::changes(state, record, &mut out)?,
         Event::ObjectDeleted { tenant, name } => {
             let object = living(state, tenant, name)?;
             for row in state.rows::<VersionRow>(&keys::versions(tenant, name), None, usize::MAX, |_| true)? {
@@ -142,11 +162,18 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
         }
+        Event::EgressAllowed { .. }
+        | Event::EgressRuleRemoved { .. }
+        | Event::DataRegionSet { .. }
+        | Event::TransferAllowed { .. }
+        | Event::TransferRuleRemoved { .. }
+        | Event::EgressRefused { .. }
+        | Event::UsageRecorded { .. } => super::egress::changes(state, &record.event, &mut out)?,
     }
     Ok(out)
 }
 
-fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
+pub(super) fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
     state.tenant(tenant)?.map(drop).ok_or_else(Fault::not_found)
 }
 

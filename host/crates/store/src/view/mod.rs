@@ -1,17 +1,19 @@
 //! The view: the state that the journal describes, in sled, as an index that may be lost at any time.
 
 mod apply;
+mod egress;
 mod identity;
 mod index;
 mod keys;
 mod open;
 mod rows;
 mod state;
+mod uploads;
 
 pub(crate) use apply::changes;
 pub use identity::{IssuerRow, RoleRow};
 pub(crate) use index::Index;
 pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
-pub use rows::{ObjectRow, TenantRow, TokenRow, VersionRow};
+pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
 pub(crate) use state::Pending;
 pub use state::State;

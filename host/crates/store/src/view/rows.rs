@@ -1,6 +1,6 @@
 //! What the view tells.
 
-use aimass_core::event::{Inspection, Kind, Limits};
+use aimass_core::event::{Actor, Inspection, Kind, Limits, Provenance, UploadWish};
 use aimass_core::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,63 @@ pub struct VersionRow {
     /// The `Idempotency-Key` that it came with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// Who signed it, what it newly imports, which upload brought it.
+    #[serde(default)]
+    pub provenance: Provenance,
+}
+
+/// A component that is compiled in the background, or was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRow {
+    /// Whose.
+    pub tenant: Name,
+    /// Its id.
+    pub id: String,
+    /// The plugin's name.
+    pub name: Name,
+    /// Its bytes, in [`crate::Blobs`].
+    pub digest: Digest,
+    /// How many bytes.
+    pub size: u64,
+    /// What was asked for.
+    pub wish: UploadWish,
+    /// Who brought it.
+    pub actor: Actor,
+    /// When it was accepted, milliseconds since the epoch.
+    pub accepted_ms: u64,
+    /// What became of it; none while it is under way.
+    pub outcome: Option<UploadOutcome>,
+}
+
+/// What became of an accepted upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadOutcome {
+    /// It is this version.
+    Ready {
+        /// Its number.
+        version: u64,
+    },
+    /// It is none.
+    Failed {
+        /// The fault's code.
+        code: String,
+        /// Its sentence for the caller.
+        detail: String,
+    },
+}
+
+/// Somebody whose signatures a tenant trusts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignerRow {
+    /// What the tenant calls the signer.
+    pub name: Name,
+    /// The public key (Ed25519), base64 of its 32 bytes.
+    pub key: String,
+    /// When it was added, milliseconds since the epoch.
+    pub added_ms: u64,
+    /// The subject of the token that added it.
+    pub added_by: String,
 }
 
 /// A token that was signed. The token itself is not kept.

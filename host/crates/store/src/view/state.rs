@@ -139,7 +139,7 @@ impl<'a> State<'a> {
         found.map_or(Ok(None), |found| self.version(tenant, &found.name, found.version))
     }
 
-    /// Every blob that a version names, by tenant, with its size.
+    /// Every blob that a version or an upload under way names, by tenant, with its size.
     pub(crate) fn live_blobs(&self) -> Result<BTreeMap<(String, Digest), u64>> {
         let mut live = BTreeMap::new();
         let mut failed = None;
@@ -153,6 +153,9 @@ impl<'a> State<'a> {
             }
             failed.is_none()
         })?;
+        for row in self.uploads_under_way()? {
+            live.insert((row.tenant.to_string(), row.digest), row.size);
+        }
         failed.map_or(Ok(live), Err)
     }
 
