@@ -1,6 +1,5 @@
 //! Row 55 and its neighbours over the real binary: guests that call out, a local server as the destination.
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -166,6 +165,20 @@ fn f55_no_rule_opens_the_inside_and_no_packet_leaves() {
     assert_eq!((&hour["refused"]["not_allowed"], &hour["refused"]["forbidden_address"]), (&json!(6), &json!(6)));
     assert_eq!(hour["refused"]["invalid_destination"], 8);
     server.anonymous().get("/healthz").expect(200);
+}
+
+#[test]
+fn f26_what_a_guest_sends_says_how_many_calls_stand_above() {
+    let destination = Destination::start();
+    let (_server, acme) = with_caller(&["--egress-private", &destination.address.to_string()]);
+    allow(&acme, "127.0.0.1", &json!({ "ports": [destination.port()] }));
+    sent(&acme, "acme", &destination.url("/"), &[]);
+    sent(&acme, "acme", &destination.url("/"), &[("aimass-call-depth", "6")]);
+    let depth =
+        |head: &String| head.lines().find_map(|line| line.strip_prefix("aimass-call-depth: ").map(str::to_owned));
+    let depths: Vec<_> = destination.heads().iter().map(depth).collect();
+    // A seventh may still call, and what it calls may not.
+    assert_eq!(depths, [Some("1".to_owned()), Some("7".to_owned())]);
 }
 
 #[test]

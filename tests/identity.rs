@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::idp::{Idp, Key, jwks};
-use crate::support::{Client, Server, aimass, eventually};
+use crate::support::{Client, Server, aimass, eventually, guests};
 
 const PLUGINS: &str = "/api/v1/plugins";
 
@@ -95,6 +95,17 @@ fn roles_are_sets_of_scopes_for_tokens_and_for_users_of_providers() {
     let audit = boss.get("/api/v1/audit?kind=role_set&actor=id:boss").expect(200).json();
     assert_eq!((&audit["items"][0]["object"], &audit["items"][0]["actor"]["tenant"]), (&json!("new"), &json!("acme")));
     boss.get("/api/v1/tenants").problem(403, "insufficient_scope");
+    // Wherever tokens are taken, theirs are: uploads, functions, OIP, metrics. A function never sees one.
+    let developer = server.with(&key.sign("acme", "dev", &["developer"]));
+    developer.put("/api/v1/plugins/probe", guests::probe()).expect(201);
+    let names = developer.get("/fn/acme/probe/headers").expect(200).text();
+    assert!(names.contains("x-forwarded-prefix") && !names.contains("authorization"), "{names}");
+    developer.post("/v2/repository/index", &json!({})).expect(200);
+    developer.get("/metrics").expect(200);
+    let theirs = server.with(&key.sign("other", "dev", &["developer"]));
+    theirs.get("/fn/acme/probe/headers").problem(404, "not_found");
+    theirs.get("/api/v1/plugins/probe").problem(404, "not_found");
+    user.get("/fn/acme/probe/headers").problem(403, "insufficient_scope");
 }
 
 #[test]

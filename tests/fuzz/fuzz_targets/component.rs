@@ -69,6 +69,7 @@ fuzz_target!(|input: &[u8]| {
         settings: Arc::default(),
         limits: InvocationLimits { deadline: Duration::from_millis(200), ..InvocationLimits::default() },
         request_id: "fuzz".into(),
+        depth: 0,
     };
     let digest = Digest::of(input);
     let began = Instant::now();

@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{Claims, Header, expired};
-use crate::foreign::{self, Identity, Jwks, KeyInfo, Providers, Trusted};
+use crate::foreign::{self, Identity, Jwks, KeyInfo, Providers, Trusted, UNKNOWN_KEY};
 use crate::keys::{Key, KeyState, Keys, NodeKey};
 use crate::revoked::Revoked;
 use crate::{Caller, Checkpoint, Scopes, SignedCheckpoint};
@@ -72,6 +72,16 @@ pub struct Minted {
     pub jti: String,
     /// When it ends, seconds since the epoch.
     pub expires: u64,
+}
+
+/// Why nobody is let in.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What the caller is told: always the same.
+    pub fault: Fault,
+    /// The tenant and the provider (by the tenant's name for it) whose keys may accept the token once they are fetched
+    /// again: it names a key that is not among them. Nothing else in the token is checked.
+    pub ask: Option<(Name, Name)>,
 }
 
 /// The keys, the cache of checked tokens, and what was revoked. Share it in an `Arc`.
@@ -220,18 +230,12 @@ impl Auth {
         self.providers.keys(tenant, provider)
     }
 
-    /// The tenant and the provider (by the tenant's name for it) whose keys should be fetched before this token is
-    /// refused for good: it names a key that is not among those that were fetched. Nothing in the token is checked.
-    pub fn unknown_key_of(&self, bearer: &str) -> Option<(Name, Name)> {
-        if bearer.len() > MAX_TOKEN {
-            return None;
-        }
-        let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header))?;
-        if !header.is_providers() || self.keys.current().find(header.kid()).is_some() {
-            return None;
-        }
-        let trusted = self.providers.find(&foreign::Parties::read(bearer)?)?;
-        trusted.may_find(header.kid()).then(|| (trusted.tenant.name().clone(), trusted.name.clone()))
+    /// The same as [`Self::verify`]; a refusal says whose keys may change it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_or_ask(&self, bearer: &str) -> Result<Arc<Caller>, Refused> {
+        self.verify_or_ask_at(bearer, now())
     }
 
     /// The handle of a tenant whose plugin lets anybody in: its owner's policy vouches, not a token.
@@ -273,14 +277,28 @@ impl Auth {
 
     /// [`Self::verify`] at a time that is given, seconds since the epoch.
     pub(crate) fn verify_at(&self, bearer: &str, now: u64) -> Result<Arc<Caller>> {
-        let result = match self.checked.get(bearer) {
+        self.examine(bearer, now).map_err(refuse)
+    }
+
+    pub(crate) fn verify_or_ask_at(&self, bearer: &str, now: u64) -> Result<Arc<Caller>, Refused> {
+        self.examine(bearer, now).map_err(|reason| {
+            let ask = if reason == UNKNOWN_KEY { self.provider_of(bearer) } else { None };
+            Refused { fault: refuse(reason), ask }
+        })
+    }
+
+    fn examine(&self, bearer: &str, now: u64) -> Result<Arc<Caller>, &'static str> {
+        match self.checked.get(bearer) {
             Some(checked) => self.check_again(bearer, &checked, now),
             None => self.check(bearer, now),
-        };
-        result.map_err(|reason| {
-            tracing::debug!(reason, "refused a token");
-            Fault::new(Code::Unauthenticated, "send a valid token as `Authorization: Bearer …`")
-        })
+        }
+    }
+
+    /// The provider that is said to have signed a token, if its keys are fetched. The key may have come meanwhile.
+    fn provider_of(&self, bearer: &str) -> Option<(Name, Name)> {
+        let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header))?;
+        let trusted = self.providers.find(&foreign::Parties::read(bearer)?)?;
+        trusted.may_find(header.kid()).then(|| (trusted.tenant.name().clone(), trusted.name.clone()))
     }
 
     /// What may have changed since the token was checked: the time, its revocation, its key's.
@@ -372,6 +390,12 @@ impl Auth {
         }
         Err("its issuer changes without a pause")
     }
+}
+
+/// The one refusal.
+fn refuse(reason: &'static str) -> Fault {
+    tracing::debug!(reason, "refused a token");
+    Fault::new(Code::Unauthenticated, "send a valid token as `Authorization: Bearer …`")
 }
 
 /// Seconds since the epoch; 0 for a clock before it, at which no token is valid.

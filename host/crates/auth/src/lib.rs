@@ -40,7 +40,7 @@ mod signing;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
+pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted, Refused};
 pub use caller::Caller;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use foreign::{BadJwks, Identity, Jwks, KeyInfo, MAX_JWKS, Provider};

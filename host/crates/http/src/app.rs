@@ -121,7 +121,7 @@ pub(crate) async fn handle(
     let id = RequestId::new();
     let request = Lingering::over(request, wait);
     let (path, response);
-    if let Err(fault) = depth::check(request.headers()) {
+    if let Err(fault) = depth::of(request.headers()) {
         path = request.uri().path().to_owned();
         response = Rejection(fault).into_response();
     } else if request.uri().path().starts_with(functions::PREFIX) {

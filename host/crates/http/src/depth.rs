@@ -8,18 +8,20 @@ use aimass_core::limits::{CALL_DEPTH, MAX_CALL_DEPTH};
 use aimass_core::{Code, Fault, Result};
 use http::HeaderMap;
 
+/// How many calls stand above this one.
+///
 /// # Errors
 /// `call_depth` at the limit, `invalid_request` for what is no number, or several.
-pub(crate) fn check(headers: &HeaderMap) -> Result<()> {
+pub(crate) fn of(headers: &HeaderMap) -> Result<u32> {
     let mut values = headers.get_all(CALL_DEPTH).iter();
-    let Some(value) = values.next() else { return Ok(()) };
+    let Some(value) = values.next() else { return Ok(0) };
     let depth = value.to_str().ok().and_then(|text| text.parse::<u32>().ok()).filter(|_| values.next().is_none());
     let depth = depth.ok_or_else(|| Fault::invalid(format!("`{CALL_DEPTH}` is one number")))?;
     if depth >= MAX_CALL_DEPTH {
         let detail = format!("this call stands below {depth} others, and at most {MAX_CALL_DEPTH} may; is it a loop?");
         return Err(Fault::new(Code::CallDepth, detail));
     }
-    Ok(())
+    Ok(depth)
 }
 
 #[cfg(test)]
@@ -31,10 +33,10 @@ mod tests {
     fn f26_a_call_at_the_limit_is_refused() {
         let check = |values: &[&'static str]| {
             let pairs = values.iter().map(|v| (http::HeaderName::from_static(CALL_DEPTH), HeaderValue::from_static(v)));
-            check(&pairs.collect()).map_err(|fault| fault.code())
+            of(&pairs.collect()).map_err(|fault| fault.code())
         };
-        assert_eq!(check(&[]), Ok(()));
-        assert_eq!(check(&["7"]), Ok(()));
+        assert_eq!(check(&[]), Ok(0));
+        assert_eq!(check(&["7"]), Ok(7));
         for over in ["8", "9", "4294967295"] {
             assert_eq!(check(&[over]), Err(Code::CallDepth));
         }

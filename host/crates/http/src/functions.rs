@@ -1,6 +1,8 @@
 //! `/fn/{tenant}/{plugin}[@version]/…`: HTTP functions.
 
+use aimass_core::limits::CALL_DEPTH;
 use aimass_core::{Fault, Name, ObjectRef, Result};
+use aimass_platform::CallOptions;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -8,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
 use crate::app::{App, RequestId};
+use crate::depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
 
@@ -20,13 +23,16 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, id: &Reques
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
+    let options = CallOptions { depth: depth::of(request.headers())?, ..CallOptions::default() };
     let headers = request.headers_mut();
+    headers.remove(CALL_DEPTH);
     if caller.is_some() {
         headers.remove(AUTHORIZATION);
     }
     headers.insert(HeaderName::from_static("x-forwarded-prefix"), target.prefix);
     *request.uri_mut() = target.inner;
-    let response = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, id.as_str()).await?;
+    let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
+    let response = called.await?;
     let mut response = response.map(Body::new);
     response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)

@@ -17,6 +17,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 
 use crate::app::App;
+use crate::depth;
 use crate::extract::{Ask, Params, whole_body};
 use crate::oip;
 use crate::problem::Rejection;
@@ -69,10 +70,11 @@ pub(crate) async fn infer(
         return Err(Fault::new(Code::UnsupportedMediaType, "compressed requests are not supported").into());
     }
     let header_length = request.headers().get(oip::HEADER_LENGTH).map(text).transpose()?;
+    let depth = depth::of(request.headers())?;
     let body = whole_body(request, MAX_INFER_BODY).await?;
     let mut wanted = oip::decode_request(body, header_length.as_deref())?;
     let inputs = std::mem::take(&mut wanted.inputs);
-    let options = CallOptions { deadline: wanted.timeout };
+    let options = CallOptions { deadline: wanted.timeout, depth };
     let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
     Ok(respond(encoded))

@@ -29,6 +29,8 @@ fn observed(took: Duration, timing: &Timing) -> Observation {
 pub struct CallOptions {
     /// Less time than the platform would give.
     pub deadline: Option<Duration>,
+    /// How many calls of guests stand above this one.
+    pub depth: u32,
 }
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
@@ -172,6 +174,7 @@ impl Platform {
         tenant: &aimass_core::Name,
         reference: &ObjectRef,
         request: http::Request<B>,
+        options: CallOptions,
         request_id: &str,
     ) -> Result<http::Response<Body>>
     where
@@ -185,7 +188,7 @@ impl Platform {
         }
         let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
         let plugin = self.loaded_plugin(&tenant, &resolved).await?;
-        let call = self.call(&tenant, &resolved, &CallOptions::default(), request_id);
+        let call = self.call(&tenant, &resolved, &options, request_id);
         resolved.recorder.function();
         self.sandbox.http(&plugin, call, request).await
     }
@@ -225,6 +228,7 @@ impl Platform {
             settings: resolved.settings.clone(),
             limits,
             request_id: request.into(),
+            depth: options.depth,
         }
     }
 

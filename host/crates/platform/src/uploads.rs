@@ -211,6 +211,7 @@ impl Job {
             settings: Arc::default(),
             limits: platform.limits.clone(),
             request_id: request.into(),
+            depth: 0,
         };
         Box::pin(async move {
             match kind {

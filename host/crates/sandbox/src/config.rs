@@ -82,6 +82,8 @@ pub struct Call {
     pub limits: InvocationLimits,
     /// The request's id, for the log.
     pub request_id: Arc<str>,
+    /// How many calls of guests stand above this one; what it sends says one more.
+    pub depth: u32,
 }
 
 /// The smaller of the two, limit by limit.

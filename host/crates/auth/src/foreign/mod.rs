@@ -10,5 +10,5 @@ mod token;
 
 pub use jwks::{BadJwks, Jwks, KeyInfo, MAX_JWKS};
 pub use providers::{Identity, Provider};
-pub(crate) use providers::{Providers, Trusted};
+pub(crate) use providers::{Providers, Trusted, UNKNOWN_KEY};
 pub(crate) use token::Parties;

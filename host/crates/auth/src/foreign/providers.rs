@@ -17,6 +17,9 @@ use super::token::{Claims, Parties};
 use crate::claims::Header;
 use crate::{Caller, Role, Scopes};
 
+/// Why a token is refused that may be accepted once its provider's keys are fetched again.
+pub(crate) const UNKNOWN_KEY: &str = "an unknown key of a known issuer";
+
 /// An identity provider as a tenant registered it.
 #[derive(Clone, Debug)]
 pub struct Provider {
@@ -83,11 +86,9 @@ impl Trusted {
         self.retired.load(Ordering::Acquire)
     }
 
-    /// Whether a key of this id may be found by fetching the keys again.
+    /// Whether a key of this id may be found by fetching the keys.
     pub(crate) fn may_find(&self, kid: &str) -> bool {
-        matches!(self.issuer.keys, KeySource::JwksUrl(_))
-            && self.keys.find(kid).is_none()
-            && !self.revoked_keys.contains(kid)
+        matches!(self.issuer.keys, KeySource::JwksUrl(_)) && !self.revoked_keys.contains(kid)
     }
 
     /// Whose token it is; if nobody's, why (for the log).
@@ -95,7 +96,7 @@ impl Trusted {
         if self.revoked_keys.contains(header.kid()) {
             return Err("its key is revoked");
         }
-        let key = self.keys.find(header.kid()).ok_or("an unknown key of a known issuer")?;
+        let key = self.keys.find(header.kid()).ok_or(UNKNOWN_KEY)?;
         if header.algorithm() != key.algorithm_name {
             return Err("an algorithm that is not the key's");
         }

@@ -45,7 +45,8 @@ pub(super) async fn call(
     servable.signature()?;
     let mut wanted = tensors::read(request)?;
     let inputs = std::mem::take(&mut wanted.inputs);
-    let options = CallOptions { deadline: patience.within(wanted.timeout) };
+    // Guests send HTTP/1 only, so nothing stands above a call over gRPC.
+    let options = CallOptions { depth: 0, deadline: patience.within(wanted.timeout) };
     let outputs = app.platform().infer(caller, &servable, inputs, options, id).await?;
     answer(&wanted, &servable, &outputs)
 }

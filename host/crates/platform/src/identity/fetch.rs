@@ -153,29 +153,23 @@ impl ProviderKeys {
         self.source(tenant, issuer).map(|source| source.fetched().clone())
     }
 
-    /// Waits until the provider's keys were fetched, by whomever, if it may be asked now. Returns whether they were.
-    pub(crate) async fn look_again(&self, auth: &Arc<Auth>, tenant: &Name, issuer: &Name) -> bool {
-        let Some(source) = self.source(tenant, issuer) else { return false };
-        let before = source.fetched().answered;
-        if source.turn.try_lock().is_ok() && !source.may_be_asked() {
-            return false;
-        }
+    /// Waits until the provider's keys were fetched, by whomever, if it may be asked now; not longer
+    /// than [`WAIT`].
+    pub(crate) async fn look_again(&self, auth: &Arc<Auth>, tenant: &Name, issuer: &Name) {
+        let Some(source) = self.source(tenant, issuer) else { return };
         let (auth, connector) = (auth.clone(), self.connector.clone());
-        let asked = source.clone();
         let attempt = async move {
-            let turn = asked.turn.clone().lock_owned().await;
-            if asked.may_be_asked() {
+            let turn = source.turn.clone().lock_owned().await;
+            if source.may_be_asked() {
                 // A task of its own: when the one who waits is gone, the others still want the answer.
                 let task = tokio::spawn(async move {
                     let _turn = turn;
-                    asked.ask(&auth, &connector).await;
+                    source.ask(&auth, &connector).await;
                 });
                 let _ = task.await;
             }
         };
-        // Whether or not it came in time, another one may have brought it.
         let _ = timeout(WAIT, attempt).await;
-        source.fetched().answered != before
     }
 
     /// Fetches what is due, for ever.

@@ -26,16 +26,14 @@ impl Platform {
     /// # Errors
     /// `unauthenticated`, always with the same detail.
     pub async fn authenticate(&self, bearer: &str) -> Result<Arc<Caller>> {
-        let refused = match self.auth.verify(bearer) {
+        let refused = match self.auth.verify_or_ask(bearer) {
             Ok(caller) => return Ok(caller),
             Err(refused) => refused,
         };
-        match self.auth.unknown_key_of(bearer) {
-            Some((tenant, issuer)) if self.provider_keys.look_again(&self.auth, &tenant, &issuer).await => {
-                self.auth.verify(bearer)
-            }
-            _ => Err(refused),
-        }
+        let Some((tenant, issuer)) = refused.ask else { return Err(refused.fault) };
+        self.provider_keys.look_again(&self.auth, &tenant, &issuer).await;
+        // Also where nobody was asked now: the key may have come for somebody else meanwhile.
+        self.auth.verify(bearer)
     }
 
     /// Fetches the keys of tenants' providers again whenever they are due. It does not end.

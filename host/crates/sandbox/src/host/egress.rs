@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use aimass_core::limits::CALL_DEPTH;
 use aimass_core::outgoing::{Outgoing, OutgoingBody, OutgoingCall, OutgoingError, Patience, Phase};
 use bytes::Bytes;
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{
@@ -109,13 +110,15 @@ impl WasiHttpHooks for Egress {
 
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = HttpResult<()>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         if self.services.outgoing.is_none() {
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         }
+        // Over whatever the guest wrote there: so a loop of guests that call one another ends.
+        request.headers_mut().insert(CALL_DEPTH, HeaderValue::from(self.log.call.depth.saturating_add(1)));
         let (admitted, log) = (self.admit(options), self.log.clone());
         Box::new(async move {
             let outcome = match admitted {

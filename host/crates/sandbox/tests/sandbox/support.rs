@@ -115,6 +115,7 @@ pub fn call_of(tenant: &str, plugin: &str) -> Call {
         settings: Arc::default(),
         limits: InvocationLimits { memory: usize::MAX, output: usize::MAX, ..InvocationLimits::default() },
         request_id: "r-1".into(),
+        depth: 0,
     }
 }
 
