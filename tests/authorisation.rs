@@ -15,6 +15,7 @@ fn concrete(route: &Route, jti: &str) -> String {
         .path
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
+        .replace("{kid}", "k")
         .replace("{upload}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
         .replace("{host}", "api.example.com")

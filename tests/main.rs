@@ -19,6 +19,7 @@ mod functions;
 mod gpu;
 mod hostile;
 mod http2;
+mod identity;
 mod metrics;
 mod network;
 mod onnxruntime;

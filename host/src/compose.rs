@@ -96,10 +96,10 @@ impl Node {
             model_memory: config.model_memory,
             upload_wait: config.upload_wait,
             egress: EgressParts {
-                connector: Connector::new(EgressConfig {
+                connector: Arc::new(Connector::new(EgressConfig {
                     private: config.egress_private.clone(),
                     extra_roots: config.egress_roots.clone(),
-                })?,
+                })?),
                 region: config.region.clone(),
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
@@ -140,8 +140,11 @@ impl Node {
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
+        let platform = self.platform.clone();
+        let issuers = tokio::spawn(async move { platform.follow_issuers().await });
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
         watch.abort();
+        issuers.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;
@@ -207,11 +210,16 @@ async fn renew_certificate(tls: Arc<Tls>) {
     }
 }
 
-/// Writes the operator's first token; a later start finds the file and mints nothing.
+/// Writes the operator's first token; a later start finds the file and mints nothing, unless the key that signed it was
+/// revoked.
 async fn operator_token(data: &Path, platform: &Platform) -> Result<(PathBuf, bool)> {
     let path = data.join(OPERATOR_TOKEN);
-    if path.exists() {
-        return Ok((path, false));
+    match std::fs::read_to_string(&path) {
+        Ok(token) if platform.auth().lost_its_key(token.trim()) => {
+            tracing::warn!("the operator's token was signed by a key that is revoked: the file gets a new one");
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        _ => return Ok((path, false)),
     }
     let token = platform.mint_operator_token(OPERATOR_TTL).await?;
     private_file(&path, token.as_bytes()).map_err(|e| Fault::internal(format!("{}: {e}", path.display())))?;

@@ -99,8 +99,8 @@ pub(crate) struct Raw {
     /// [default: 20]
     #[arg(long, env = "AIMASS_CLIENT_WAIT_SECONDS", value_name = "SECONDS")]
     client_wait_seconds: Option<u64>,
-    /// An internal destination that guests of tenants that allow it may send to, though its address is not public; several
-    /// with commas between [default: none]
+    /// An internal destination that guests of tenants that allow it may send to, and where tenants' issuers may have their
+    /// keys, though its address is not public; several with commas between [default: none]
     #[arg(long, env = "AIMASS_EGRESS_PRIVATE", value_name = "HOST:PORT", value_delimiter = ',')]
     egress_private: Option<Vec<String>>,
     /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority

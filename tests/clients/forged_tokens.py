@@ -5,15 +5,11 @@ and only the flaw that they are named for can refuse them. Prints a JSON object:
 was not refused with the one answer that all must get.
 """
 
-import base64
 import hashlib
 import hmac
-import http.client
 import json
 import pathlib
-import socket
 import sys
-import threading
 import time
 import urllib.parse
 import warnings
@@ -24,20 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from joserfc import jwe, jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
+from token_tools import L, Listener, ask, b64, unb64
+
 # joserfc says that EdDSA has a new name, which is what is not wanted here.
 warnings.simplefilter("ignore")
-
-L = 2**252 + 27742317777372353535851937790883648493  # the order of Ed25519's group (RFC 8032 §5.1)
-
-
-def b64(data) -> str:
-    data = data if isinstance(data, bytes) else json.dumps(data, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
 
 class Forge:
     def __init__(self, folder, tenant, listener):
@@ -227,37 +213,10 @@ def hashes():
     return SHA256()
 
 
-def ask(address, token):
-    """The status and the body, without the request's own id."""
-    connection = http.client.HTTPConnection(address, timeout=30)
-    connection.putrequest("GET", "/api/v1/plugins")
-    connection.putheader("Authorization", f"Bearer {token}".encode("utf-8"))
-    connection.endheaders()
-    answer = connection.getresponse()
-    text = answer.read()
-    connection.close()
-    try:
-        body = json.loads(text)
-        body.pop("request_id", None)
-    except ValueError:
-        body = text.decode()
-    return answer.status, body
-
-
 def main() -> None:
     address, folder, tenant = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
-    listener = socket.create_server(("127.0.0.1", 0))
-    visits = []
-
-    def listen():
-        while True:
-            try:
-                visits.append(str(listener.accept()[1]))
-            except OSError:
-                return
-
-    threading.Thread(target=listen, daemon=True).start()
-    forge = Forge(folder, tenant, "127.0.0.1:%d" % listener.getsockname()[1])
+    listener = Listener()
+    forge = Forge(folder, tenant, listener.address)
     # That the forge works: the same key, nothing wrong, by hand, by PyJWT and by joserfc.
     private = forge.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -278,7 +237,7 @@ def main() -> None:
             if answer != refusal:
                 wrong[name] = answer
     print(json.dumps(
-        {"tried": tried, "refusal": refusal, "wrong": wrong, "accepted": accepted, "visits": visits}))
+        {"tried": tried, "refusal": refusal, "wrong": wrong, "accepted": accepted, "visits": listener.visits}))
 
 
 main()

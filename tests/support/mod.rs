@@ -4,6 +4,7 @@ pub mod files;
 pub mod frames;
 pub mod guests;
 pub mod http;
+pub mod idp;
 pub mod onnx;
 pub mod python;
 pub mod tls;
@@ -40,6 +41,8 @@ pub const ALL_SCOPES: &[&str] = &[
     "tokens:read",
     "tokens:write",
     "audit:read",
+    "identity:read",
+    "identity:write",
     "egress:read",
     "egress:write",
     "usage:read",

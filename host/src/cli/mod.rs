@@ -10,6 +10,7 @@ mod egress;
 mod engine;
 mod engines;
 mod guest;
+mod identity;
 mod invoke;
 mod objects;
 mod output;
@@ -118,6 +119,15 @@ enum Command {
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
+    /// Let a tenant's own identity providers sign its users in
+    #[command(subcommand)]
+    Issuers(identity::Issuers),
+    /// Name sets of scopes, for tokens and for users of identity providers
+    #[command(subcommand)]
+    Roles(identity::Roles),
+    /// List, rotate and revoke the keys that the node signs tokens with (the operator)
+    #[command(subcommand)]
+    SigningKeys(identity::SigningKeys),
     /// Show who did what, and check that the record of it is whole
     Audit(audit::Audit),
     /// Back a data folder up, while its server runs or not
@@ -170,6 +180,9 @@ pub(crate) fn run() -> ExitCode {
             Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
+            Command::Issuers(c) => c.run(&connection.open()?, json).await,
+            Command::Roles(c) => c.run(&connection.open()?, json).await,
+            Command::SigningKeys(c) => c.run(&connection.open()?, json).await,
             Command::Audit(c) => c.run(connection, json).await,
             Command::Backup(c) => c.run(json),
             Command::Restore(c) => c.run(json),

@@ -135,6 +135,7 @@ pub(super) const DEVELOPER: &str =
 #[command(after_help = "Examples:
   aimass tokens create --tenant acme
   aimass tokens create --tenant acme --subject ci --scopes plugins:write --hours 1
+  aimass tokens create --tenant acme --subject alice --role admin
   aimass tokens revoke --tenant acme 0198c0de…")]
 pub(super) enum Tokens {
     /// Create a token and print it: it is shown this once
@@ -145,9 +146,12 @@ pub(super) enum Tokens {
         /// Who will hold it
         #[arg(long, default_value = "developer")]
         subject: String,
-        /// What it may do, separated by commas
-        #[arg(long, value_delimiter = ',', default_value = DEVELOPER)]
+        /// What it may do, separated by commas [default: what the role `developer` may, unless there is a --role]
+        #[arg(long, alias = "scope", value_delimiter = ',')]
         scopes: Vec<String>,
+        /// A role whose scopes it gets as well, as the role stands now; several with commas between
+        #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+        roles: Vec<String>,
         /// How long it is valid
         #[arg(long, default_value_t = 24)]
         hours: u64,
@@ -171,8 +175,12 @@ pub(super) enum Tokens {
 impl Tokens {
     pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
         match self {
-            Self::Create { tenant, subject, scopes, hours } => {
-                let wish = json!({ "subject": subject, "scopes": scopes, "ttl_seconds": hours.saturating_mul(3600) });
+            Self::Create { tenant, subject, mut scopes, roles, hours } => {
+                if scopes.is_empty() && roles.is_empty() {
+                    scopes = DEVELOPER.split(',').map(str::to_owned).collect();
+                }
+                let ttl = hours.saturating_mul(3600);
+                let wish = json!({ "subject": subject, "scopes": scopes, "roles": roles, "ttl_seconds": ttl });
                 let token = client.json(Method::POST, &tokens_path(tenant.as_deref()), Some(&wish)).await?;
                 if json {
                     output::json(&token);

@@ -12,7 +12,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{Claims, Header, expired};
-use crate::keys::{Key, Keys};
+use crate::foreign::{self, Identity, Jwks, KeyInfo, Providers, Trusted, UNKNOWN_KEY};
+use crate::keys::{Key, KeyState, Keys, NodeKey};
 use crate::revoked::Revoked;
 use crate::{Caller, Checkpoint, Scopes, SignedCheckpoint};
 
@@ -27,6 +28,9 @@ pub(crate) const CACHE_BYTES: u64 = 16 << 20;
 
 /// What a cached token takes beside its own bytes: its caller and the cache's own entry.
 const CACHE_ENTRY: u64 = 320;
+
+/// A provider that changes while a token of its is checked: how often that is done again.
+const CHANGES_MEANWHILE: usize = 3;
 
 /// How tokens are checked.
 #[derive(Clone, Debug)]
@@ -70,11 +74,22 @@ pub struct Minted {
     pub expires: u64,
 }
 
+/// Why nobody is let in.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// What the caller is told: always the same.
+    pub fault: Fault,
+    /// The tenant and the provider (by the tenant's name for it) whose keys may accept the token once they are fetched
+    /// again: it names a key that is not among them. Nothing else in the token is checked.
+    pub ask: Option<(Name, Name)>,
+}
+
 /// The keys, the cache of checked tokens, and what was revoked. Share it in an `Arc`.
 pub struct Auth {
     config: AuthConfig,
     keys: Keys,
     revoked: Revoked,
+    providers: Providers,
     /// Sharded: a hit takes one shard's read lock and allocates nothing.
     checked: Cache<Box<str>, Arc<Checked>, TokenBytes>,
 }
@@ -82,9 +97,17 @@ pub struct Auth {
 /// A token that was found valid.
 struct Checked {
     caller: Arc<Caller>,
-    key: Arc<Key>,
-    /// [`Revoked::changes`] when it was last known not to be revoked.
-    as_of: AtomicU64,
+    by: By,
+}
+
+/// What makes it valid, as long as that stands.
+enum By {
+    Node {
+        key: Arc<Key>,
+        /// [`Revoked::changes`] when it was last known not to be revoked.
+        as_of: AtomicU64,
+    },
+    Provider(Arc<Trusted>),
 }
 
 #[derive(Clone)]
@@ -108,7 +131,7 @@ impl Auth {
         }
         let keys = Keys::open(dir, &config.issuer, &config.audience, now())?;
         let checked = Cache::with_weighter((CACHE_BYTES / 800) as usize, CACHE_BYTES, TokenBytes);
-        Ok(Self { config, keys, revoked: Revoked::default(), checked })
+        Ok(Self { config, keys, revoked: Revoked::default(), providers: Providers::default(), checked })
     }
 
     /// Signs a token with the active key, valid from now on.
@@ -170,6 +193,51 @@ impl Auth {
         self.keys.revoke(kid, now())
     }
 
+    /// The node's keys that check tokens, newest first, and which of them signs.
+    pub fn signing_keys(&self) -> Vec<NodeKey> {
+        self.keys.list()
+    }
+
+    /// Whether a token names a key of this node's that was revoked, so that no answer but a new token helps.
+    pub fn lost_its_key(&self, bearer: &str) -> bool {
+        let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header));
+        let revoked =
+            |kid: &str| self.signing_keys().iter().any(|key| key.kid == kid && key.state == KeyState::Revoked);
+        header.is_some_and(|header| revoked(header.kid()))
+    }
+
+    /// The `iss` claim of the node's own tokens: no tenant may register it.
+    pub fn issuer(&self) -> &str {
+        &self.config.issuer
+    }
+
+    /// Replaces a tenant's identity providers and roles by what `read` says, which sees no older state than another
+    /// caller's before. Tokens of the providers that stood before are checked anew, also cached ones.
+    ///
+    /// # Errors
+    /// What `read` says; then nothing has changed.
+    pub fn set_identity(&self, tenant: &Name, read: impl FnOnce() -> Result<Identity>) -> Result<()> {
+        self.providers.set(tenant, read)
+    }
+
+    /// Replaces the keys of a provider that were fetched from `url`; nothing happens if it has another source by now.
+    pub fn set_provider_keys(&self, tenant: &Name, provider: &Name, url: &str, keys: Jwks) {
+        self.providers.set_keys(tenant, provider, url, keys);
+    }
+
+    /// The keys that a provider's tokens are checked with now, also revoked ones.
+    pub fn provider_keys(&self, tenant: &Name, provider: &Name) -> Vec<KeyInfo> {
+        self.providers.keys(tenant, provider)
+    }
+
+    /// The same as [`Self::verify`]; a refusal says whose keys may change it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_or_ask(&self, bearer: &str) -> Result<Arc<Caller>, Refused> {
+        self.verify_or_ask_at(bearer, now())
+    }
+
     /// The handle of a tenant whose plugin lets anybody in: its owner's policy vouches, not a token.
     pub fn public(&self, tenant: &Name) -> Tenant {
         Tenant::vouched_for(tenant.clone())
@@ -209,14 +277,28 @@ impl Auth {
 
     /// [`Self::verify`] at a time that is given, seconds since the epoch.
     pub(crate) fn verify_at(&self, bearer: &str, now: u64) -> Result<Arc<Caller>> {
-        let result = match self.checked.get(bearer) {
+        self.examine(bearer, now).map_err(refuse)
+    }
+
+    pub(crate) fn verify_or_ask_at(&self, bearer: &str, now: u64) -> Result<Arc<Caller>, Refused> {
+        self.examine(bearer, now).map_err(|reason| {
+            let ask = if reason == UNKNOWN_KEY { self.provider_of(bearer) } else { None };
+            Refused { fault: refuse(reason), ask }
+        })
+    }
+
+    fn examine(&self, bearer: &str, now: u64) -> Result<Arc<Caller>, &'static str> {
+        match self.checked.get(bearer) {
             Some(checked) => self.check_again(bearer, &checked, now),
             None => self.check(bearer, now),
-        };
-        result.map_err(|reason| {
-            tracing::debug!(reason, "refused a token");
-            Fault::new(Code::Unauthenticated, "send a valid token as `Authorization: Bearer …`")
-        })
+        }
+    }
+
+    /// The provider that is said to have signed a token, if its keys are fetched. The key may have come meanwhile.
+    fn provider_of(&self, bearer: &str) -> Option<(Name, Name)> {
+        let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header))?;
+        let trusted = self.providers.find(&foreign::Parties::read(bearer)?)?;
+        trusted.may_find(header.kid()).then(|| (trusted.tenant.name().clone(), trusted.name.clone()))
     }
 
     /// What may have changed since the token was checked: the time, its revocation, its key's.
@@ -225,17 +307,27 @@ impl Auth {
             self.checked.remove(bearer);
             return Err("expired");
         }
-        if checked.key.revoked() {
-            self.checked.remove(bearer);
-            return Err("its key is revoked");
-        }
-        let changes = self.revoked.changes();
-        if checked.as_of.load(Ordering::Relaxed) != changes {
-            if self.revoked.contains(&checked.caller.jti) {
-                self.checked.remove(bearer);
-                return Err("revoked");
+        match &checked.by {
+            By::Node { key, as_of } => {
+                if key.revoked() {
+                    self.checked.remove(bearer);
+                    return Err("its key is revoked");
+                }
+                let changes = self.revoked.changes();
+                if as_of.load(Ordering::Relaxed) != changes {
+                    if self.revoked.contains(&checked.caller.jti) {
+                        self.checked.remove(bearer);
+                        return Err("revoked");
+                    }
+                    as_of.store(changes, Ordering::Relaxed);
+                }
             }
-            checked.as_of.store(changes, Ordering::Relaxed);
+            By::Provider(trusted) => {
+                if trusted.retired() {
+                    self.checked.remove(bearer);
+                    return self.check(bearer, now);
+                }
+            }
         }
         Ok(checked.caller.clone())
     }
@@ -246,7 +338,12 @@ impl Auth {
             return Err("too long");
         }
         let header = bearer.split_once('.').and_then(|(header, _)| Header::read(header)).ok_or("a bad header")?;
-        let key = self.keys.current().find(header.kid()).cloned().ok_or("an unknown key")?;
+        let Some(key) = self.keys.current().find(header.kid()).cloned() else {
+            return self.check_foreign(bearer, &header, now);
+        };
+        if !header.is_ours() {
+            return Err("a header that is not the node's");
+        }
         if header.algorithm() != key.algorithm_name {
             return Err("an algorithm that is not the key's");
         }
@@ -264,15 +361,41 @@ impl Auth {
             tenant: claims.tenant.map(Tenant::vouched_for),
             scopes: Scopes::from_claim(&claims.scope),
             expires: claims.exp,
+            kid: Some(key.kid.clone()),
         });
-        let checked = Checked { caller: caller.clone(), key, as_of: AtomicU64::new(as_of) };
         // Revoked between the look-up and here: as above, the first hit notices, and this answer is refused too.
-        if checked.key.revoked() {
+        if key.revoked() {
             return Err("its key is revoked");
         }
-        self.checked.insert(bearer.into(), Arc::new(checked));
+        let by = By::Node { key, as_of: AtomicU64::new(as_of) };
+        self.checked.insert(bearer.into(), Arc::new(Checked { caller: caller.clone(), by }));
         Ok(caller)
     }
+
+    /// The same for a token of a tenant's identity provider.
+    fn check_foreign(&self, bearer: &str, header: &Header, now: u64) -> Result<Arc<Caller>, &'static str> {
+        if !header.is_providers() {
+            return Err("a header that no provider writes");
+        }
+        let parties = foreign::Parties::read(bearer).ok_or("an unknown key, and no issuer and audience")?;
+        for _ in 0..CHANGES_MEANWHILE {
+            let trusted = self.providers.find(&parties).ok_or("an unknown key of an unknown issuer")?;
+            let caller = Arc::new(trusted.check(bearer, header, now, self.config.leeway.as_secs())?);
+            // Changed meanwhile: then what stands now decides. After the insertion the first hit notices.
+            if !trusted.retired() {
+                let by = By::Provider(trusted);
+                self.checked.insert(bearer.into(), Arc::new(Checked { caller: caller.clone(), by }));
+                return Ok(caller);
+            }
+        }
+        Err("its issuer changes without a pause")
+    }
+}
+
+/// The one refusal.
+fn refuse(reason: &'static str) -> Fault {
+    tracing::debug!(reason, "refused a token");
+    Fault::new(Code::Unauthenticated, "send a valid token as `Authorization: Bearer …`")
 }
 
 /// Seconds since the epoch; 0 for a clock before it, at which no token is valid.

@@ -9,9 +9,9 @@ use crate::{Scope, Scopes};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Caller {
-    /// The token's subject: a person's or a service's name.
+    /// The token's subject: a person's or a service's name; of a provider's token as `jti`.
     pub subject: String,
-    /// The token's id.
+    /// The token's id; of a provider's token the provider's name and a colon before it.
     pub jti: String,
     /// Whom it acts for; none for the operator's tokens.
     pub tenant: Option<Tenant>,
@@ -19,6 +19,8 @@ pub struct Caller {
     pub scopes: Scopes,
     /// When the token ends, seconds since the epoch.
     pub expires: u64,
+    /// The key of the node's that signed it; none for a provider's token.
+    pub kid: Option<Box<str>>,
 }
 
 impl Caller {

@@ -27,9 +27,32 @@ const STATE: &str = "keys.json";
 /// The layout of `keys.json`.
 const FORMAT: u32 = 1;
 
+/// What a signing key of the node's is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// It signs new tokens.
+    Active,
+    /// Its tokens are still accepted; it signs no more.
+    Grace,
+    /// Its tokens are refused.
+    Revoked,
+}
+
+/// A signing key of the node's, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeKey {
+    /// Its id.
+    pub kid: String,
+    /// When it was made, seconds since the epoch.
+    pub created: u64,
+    /// What it is used for.
+    pub state: KeyState,
+}
+
 /// A key that checks tokens.
 pub(crate) struct Key {
-    kid: Box<str>,
+    pub(crate) kid: Box<str>,
     public: String,
     /// The one algorithm of this key: a token's header has no say in it.
     algorithm: Algorithm,
@@ -193,6 +216,18 @@ impl Keys {
             })
             .collect();
         json!({ "keys": keys })
+    }
+
+    /// All keys that were ever made, newest first.
+    pub(crate) fn list(&self) -> Vec<NodeKey> {
+        let set = self.set.load();
+        let state = |row: &Row| match (row.revoked, row.kid == set.kid()) {
+            (true, _) => KeyState::Revoked,
+            (false, true) => KeyState::Active,
+            (false, false) => KeyState::Grace,
+        };
+        let shown = |row: &Row| NodeKey { kid: row.kid.clone(), created: row.created, state: state(row) };
+        set.rows.iter().rev().map(shown).collect()
     }
 
     fn replace_active(&self, now: u64, change: impl FnOnce(&mut Vec<Row>)) -> Result<String> {

@@ -2,7 +2,8 @@
 //!
 //! A token is a JWT signed with Ed25519 (RFC 8037). It is checked once, cached until it expires, and forgotten at
 //! once when it or its key is revoked. Whatever is wrong with a token, the caller learns the same: that a valid one
-//! is required.
+//! is required. A tenant's own identity providers may sign tokens as well ([`Auth::set_identity`]): these act for
+//! that tenant alone, with what the roles that they name allow.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,16 +31,21 @@ mod caller;
 mod checkpoint;
 mod claims;
 mod files;
+mod foreign;
 mod keys;
 mod revoked;
+mod role;
 mod scope;
 mod signing;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted};
+pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted, Refused};
 pub use caller::Caller;
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use foreign::{BadJwks, Identity, Jwks, KeyInfo, MAX_JWKS, Provider};
+pub use keys::{KeyState, NodeKey};
+pub use role::Role;
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use signing::{PluginSignature, SignerKey, SigningKey};
 

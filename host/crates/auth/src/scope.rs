@@ -49,6 +49,10 @@ scopes! {
     TokensWrite = "tokens:write";
     /// See the tenant's part of the audit log.
     AuditRead = "audit:read";
+    /// See the tenant's identity providers and roles.
+    IdentityRead = "identity:read";
+    /// Register and remove the tenant's identity providers, define its roles, revoke keys and subjects.
+    IdentityWrite = "identity:write";
     /// See where the tenant's guests may send to, and across which regions.
     EgressRead = "egress:read";
     /// Say where the tenant's guests may send to, and across which regions.
@@ -100,6 +104,12 @@ impl Scopes {
     /// Whether `scope` is among them.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & bit(scope) != 0
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether there are none.

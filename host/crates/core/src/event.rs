@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
@@ -309,6 +310,59 @@ pub enum Event {
         tenant: Name,
         /// What: `blob sha256:…`.
         what: String,
+    },
+    /// A tenant registered an identity provider.
+    IssuerAdded {
+        /// Whose.
+        tenant: Name,
+        /// What the tenant calls it.
+        name: Name,
+        /// The provider.
+        issuer: Issuer,
+    },
+    /// A tenant no longer accepts an identity provider's tokens. What was revoked of it is forgotten with it.
+    IssuerRemoved {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+    },
+    /// A key or a subject of an identity provider is refused, or (not `revoked`) accepted again.
+    IssuerRevocationSet {
+        /// Whose.
+        tenant: Name,
+        /// Which provider.
+        name: Name,
+        /// What of it.
+        revocation: Revocation,
+        /// Refused from now on, or no longer.
+        revoked: bool,
+    },
+    /// A role of a tenant's own was made or replaced.
+    RoleSet {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+        /// All of its scopes.
+        scopes: Vec<String>,
+    },
+    /// A role of a tenant's own is gone.
+    RoleDeleted {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+    },
+    /// The node signs tokens with a new key.
+    SigningKeyRotated {
+        /// The new key's id.
+        kid: String,
+    },
+    /// Every token that a key of the node's signed is refused.
+    SigningKeyRevoked {
+        /// The key's id.
+        kid: String,
     },
     /// Something sensitive was read: it changes nothing, and is there for the audit. The same holder's reads of the
     /// same thing are recorded once a minute.

@@ -7,6 +7,7 @@
 pub mod digest;
 pub mod event;
 pub mod fault;
+pub mod identity;
 pub mod limits;
 pub mod name;
 pub mod outgoing;

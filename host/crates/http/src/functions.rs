@@ -11,7 +11,7 @@ use http::{HeaderName, Request, Uri};
 
 use crate::app::{App, RequestId};
 use crate::depth;
-use crate::guard::{Answered, bearer};
+use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
 
 /// Where functions live.
@@ -22,7 +22,7 @@ pub(crate) const PREFIX: &str = "/fn/";
 pub(crate) async fn call(app: &App, mut request: Request<Lingering>, id: &RequestId) -> Result<Response> {
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
-    let caller = bearer(request.headers()).ok().and_then(|token| platform.auth().verify(token).ok());
+    let caller = caller(app, request.headers()).await.ok();
     let options = CallOptions { depth: depth::of(request.headers())?, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);

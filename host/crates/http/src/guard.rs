@@ -26,7 +26,7 @@ pub(crate) struct Rule {
 pub(crate) struct Answered(pub(crate) &'static str);
 
 pub(crate) async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
-    let mut response = match authorise(rule.access, &mut request) {
+    let mut response = match authorise(rule.access, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(fault) => Rejection(fault).into_response(),
     };
@@ -34,12 +34,13 @@ pub(crate) async fn check(State(rule): State<Rule>, mut request: Request, next: 
     response
 }
 
-fn authorise(access: Access, request: &mut Request) -> Result<()> {
+async fn authorise(access: Access, request: &mut Request) -> Result<()> {
     if access == Access::Public {
         return Ok(());
     }
-    let app = request.extensions().get::<Arc<App>>().ok_or_else(|| Fault::internal("no app in the request"))?;
-    let caller = app.platform().auth().verify(bearer(request.headers())?)?;
+    let app = request.extensions().get::<Arc<App>>().cloned();
+    let app = app.ok_or_else(|| Fault::internal("no app in the request"))?;
+    let caller = caller(&app, request.headers()).await?;
     match access {
         Access::Public | Access::Token => {}
         Access::Tenant(scope) => {
@@ -56,6 +57,11 @@ fn authorise(access: Access, request: &mut Request) -> Result<()> {
     }
     request.extensions_mut().insert::<Arc<Caller>>(caller);
     Ok(())
+}
+
+/// Who sends these headers.
+pub(crate) async fn caller(app: &App, headers: &HeaderMap) -> Result<Arc<Caller>> {
+    app.platform().authenticate(bearer(headers)?).await
 }
 
 /// The token of `Authorization: Bearer …`. Two such headers are none.

@@ -11,7 +11,7 @@ use prometheus_client::encoding::text::encode_eof;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::guard::bearer;
+use crate::guard::caller;
 use crate::metrics::models;
 use crate::problem::Rejection;
 
@@ -39,7 +39,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> 
     let mut text = String::new();
     app.metrics().write(app.platform().residency(), &mut text).map_err(Fault::internal)?;
     if headers.contains_key(AUTHORIZATION) {
-        let caller = app.platform().auth().verify(bearer(&headers)?)?;
+        let caller = caller(&app, &headers).await?;
         models::write(&app.platform().observed(&caller)?, &mut text).map_err(Fault::internal)?;
     }
     encode_eof(&mut text).map_err(Fault::internal)?;

@@ -77,6 +77,21 @@ impl Table {
         t.add(post, "/api/v1/tokens", TenantOrOperator(Scope::TokensWrite), api::tokens::mint);
         t.add(delete, "/api/v1/tokens/{jti}", TenantOrOperator(Scope::TokensWrite), api::tokens::revoke);
 
+        t.add(get, "/api/v1/signing-keys", Operator, api::signing_keys::list);
+        t.add(post, "/api/v1/signing-keys", Operator, api::signing_keys::rotate);
+        t.add(delete, "/api/v1/signing-keys/{kid}", Operator, api::signing_keys::revoke);
+
+        t.add(get, "/api/v1/issuers", Tenant(Scope::IdentityRead), api::identity::issuers);
+        t.add(post, "/api/v1/issuers", Tenant(Scope::IdentityWrite), api::identity::add_issuer);
+        t.add(get, "/api/v1/issuers/{name}", Tenant(Scope::IdentityRead), api::identity::issuer);
+        t.add(delete, "/api/v1/issuers/{name}", Tenant(Scope::IdentityWrite), api::identity::remove_issuer);
+        t.add(post, "/api/v1/issuers/{name}/revocations", Tenant(Scope::IdentityWrite), api::identity::revoke);
+        t.add(delete, "/api/v1/issuers/{name}/revocations", Tenant(Scope::IdentityWrite), api::identity::restore);
+        t.add(get, "/api/v1/roles", Tenant(Scope::IdentityRead), api::identity::roles);
+        t.add(post, "/api/v1/roles", Tenant(Scope::IdentityWrite), api::identity::set_role);
+        t.add(get, "/api/v1/roles/{name}", Tenant(Scope::IdentityRead), api::identity::role);
+        t.add(delete, "/api/v1/roles/{name}", Tenant(Scope::IdentityWrite), api::identity::delete_role);
+
         t.add(get, "/api/v1/audit", TenantOrOperator(Scope::AuditRead), api::audit::list);
         t.add(get, "/api/v1/audit/verify", Operator, api::audit::verify);
         t.add(get, "/api/v1/audit/checkpoint", Operator, api::audit::checkpoint);

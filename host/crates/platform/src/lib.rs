@@ -11,6 +11,7 @@ mod calls;
 mod directory;
 mod egress;
 mod guests;
+mod identity;
 mod limits;
 mod models;
 mod objects;
@@ -36,7 +37,7 @@ use aimass_sandbox::Sandbox;
 use aimass_store::Store;
 
 pub use admission::TenantLimits;
-pub use aimass_auth::{Caller, Scope, Scopes, SignedCheckpoint, SignerKey};
+pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
 pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
@@ -44,6 +45,7 @@ pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
+pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
@@ -57,6 +59,7 @@ pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 use admission::Gate;
 use directory::Directory;
 use egress::Egress;
+use identity::ProviderKeys;
 use limits::TenantsLimits;
 use models::Residency;
 use statistics::Records;
@@ -117,6 +120,7 @@ pub struct Platform {
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
     egress: Egress,
+    provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
@@ -124,7 +128,8 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Wires the parts together and loads what must be in memory: the revoked tokens.
+    /// Wires the parts together and loads what must be in memory: the revoked tokens, and tenants' identity
+    /// providers.
     ///
     /// # Errors
     /// What reading the store says.
@@ -132,6 +137,8 @@ impl Platform {
         let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
             parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
+        let provider_keys = ProviderKeys::new(egress.connector.clone());
+        identity::load(&store, &auth, &provider_keys)?;
         let limits_of_tenants = Arc::new(TenantsLimits::new(tenant_limits, &store.state().tenants(None, usize::MAX)?));
         let residency = Residency::new(engines, store.blobs().clone(), model_memory, limits_of_tenants.clone())?;
         let records = Arc::<Records>::default();
@@ -146,6 +153,7 @@ impl Platform {
             limits,
             gate: Gate::default(),
             limits_of_tenants,
+            provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
             upload_wait,

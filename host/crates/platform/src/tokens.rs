@@ -24,7 +24,11 @@ pub struct TokenRequest {
     /// Who will hold it: a person's or a service's name.
     pub subject: String,
     /// What it may do.
+    #[serde(default)]
     pub scopes: Vec<String>,
+    /// Roles of the tenant: it may also do what these may do now.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// How long it is valid, seconds; a day if not given, a year at most.
     #[serde(default)]
     pub ttl_seconds: Option<u64>,
@@ -71,7 +75,7 @@ impl Platform {
     /// A tenant's token cannot give more than it has itself.
     ///
     /// # Errors
-    /// `invalid_request` for an unknown scope or a bad life time, `insufficient_scope`, `not_found` for an unknown tenant.
+    /// `invalid_request` for an unknown scope or role or a bad life time, `insufficient_scope`, `not_found` for an unknown tenant.
     pub async fn mint_token(
         &self,
         asked: Asked<'_>,
@@ -79,7 +83,11 @@ impl Platform {
         request: TokenRequest,
     ) -> Result<TokenSecret> {
         let tenant = self.token_tenant(&asked, tenant, Scope::TokensWrite)?;
-        let scopes = parse_scopes(&request.scopes)?;
+        let roles = self.scopes_of_roles(tenant.as_ref(), &request.roles)?;
+        let scopes = match request.roles.is_empty() || !request.scopes.is_empty() {
+            true => parse_scopes(&request.scopes)?.union(roles),
+            false => roles,
+        };
         let subject = request.subject;
         if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
             return Err(Fault::invalid("a subject is 1 to 256 bytes without control characters"));
@@ -187,7 +195,7 @@ impl Platform {
     }
 }
 
-fn parse_scopes(words: &[String]) -> Result<Scopes> {
+pub(crate) fn parse_scopes(words: &[String]) -> Result<Scopes> {
     if words.is_empty() {
         return Err(Fault::invalid(format!("`scopes` is empty; there are: {}", known_scopes())));
     }

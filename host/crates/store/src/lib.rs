@@ -37,4 +37,6 @@ pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup}
 pub use blobs::{BlobWriter, Blobs, Staged};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use store::Store;
-pub use view::{ObjectRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
+pub use view::{
+    IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow,
+};

@@ -2,9 +2,11 @@
 
 pub(crate) mod audit;
 pub(crate) mod egress;
+pub(crate) mod identity;
 pub(crate) mod models;
 pub(crate) mod plugins;
 pub(crate) mod signers;
+pub(crate) mod signing_keys;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod upload;

@@ -55,7 +55,7 @@ impl Session {
     /// # Errors
     /// What ends the whole stream. A token may end, or be revoked, while the stream goes on.
     async fn answer(&self, request: Result<ModelInferRequest>) -> Result<ModelStreamInferResponse> {
-        let caller = self.app.platform().auth().verify(&self.token)?;
+        let caller = self.app.platform().authenticate(&self.token).await?;
         let id = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
         let outcome = match request {
             Ok(request) => call(&self.app, &caller, self.patience, request, &self.request).await,

@@ -35,7 +35,7 @@ const SUBJECTS: HeaderName = HeaderName::from_static("aimass-subjects");
 /// What egress is built from.
 pub struct EgressParts {
     /// Checks and connects.
-    pub connector: Connector,
+    pub connector: Arc<Connector>,
     /// Where this node is, and so its tenants' data unless they say otherwise. None where regions do not matter.
     pub region: Option<Name>,
     /// Keys the hashes of subjects.
@@ -44,7 +44,7 @@ pub struct EgressParts {
 
 pub(crate) struct Egress {
     store: Store,
-    connector: Connector,
+    connector: Arc<Connector>,
     node: Option<Name>,
     pub(crate) meter: Arc<Meter>,
     /// What the store says of a tenant, with the record up to which it is so.

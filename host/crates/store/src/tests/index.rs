@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aimass_core::event::{Limits, Settings, UploadWish};
+use aimass_core::identity::{Issuer, KeySource, Revocation};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,6 +22,10 @@ enum Step {
     Limit(u8, u8),
     Mint(u8, Option<u8>),
     Revoke(u8),
+    Issuer(u8, u8, u8),
+    RemoveIssuer(u8, u8),
+    RevokeOfIssuer(u8, u8, bool, bool),
+    Role(u8, u8, bool),
     Accept(u8, u8),
     Fail(u8, u8),
     Signer(u8, u8, bool),
@@ -38,6 +43,10 @@ fn step() -> impl Strategy<Value = Step> {
         (t.clone(), any::<u8>()).prop_map(|(t, w)| Step::Limit(t, w)),
         (0..9u8, proptest::option::of(t)).prop_map(|(j, t)| Step::Mint(j, t)),
         (0..9u8).prop_map(Step::Revoke),
+        (0..3u8, 0..3u8, 0..3u8).prop_map(|(t, n, audience)| Step::Issuer(t, n, audience)),
+        (0..3u8, 0..3u8).prop_map(|(t, n)| Step::RemoveIssuer(t, n)),
+        (0..3u8, 0..3u8, any::<bool>(), any::<bool>()).prop_map(|(t, n, k, r)| Step::RevokeOfIssuer(t, n, k, r)),
+        (0..3u8, 0..3u8, any::<bool>()).prop_map(|(t, n, made)| Step::Role(t, n, made)),
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Accept(t, id)),
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Fail(t, id)),
         (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, s, add)| Step::Signer(t, s, add)),
@@ -96,6 +105,26 @@ async fn take(store: &Store, step: Step) {
                 Event::TenantLimitsSet { tenant: t(n), limits }
             }
             Step::Revoke(jti) => Event::TokenRevoked { jti: jti.to_string() },
+            Step::Issuer(n, issuer, audience) => Event::IssuerAdded {
+                tenant: t(n),
+                name: o(issuer),
+                issuer: Issuer {
+                    issuer: "https://id.example".to_owned(),
+                    audience: audience.to_string(),
+                    keys: KeySource::JwksUrl("https://id.example/keys".to_owned()),
+                    roles_claim: "roles".to_owned(),
+                },
+            },
+            Step::RemoveIssuer(n, issuer) => Event::IssuerRemoved { tenant: t(n), name: o(issuer) },
+            Step::RevokeOfIssuer(n, issuer, key, revoked) => {
+                let revocation =
+                    if key { Revocation::Kid("k".to_owned()) } else { Revocation::Subject("s".to_owned()) };
+                Event::IssuerRevocationSet { tenant: t(n), name: o(issuer), revocation, revoked }
+            }
+            Step::Role(n, role, true) => {
+                Event::RoleSet { tenant: t(n), name: o(role), scopes: vec!["models:read".to_owned()] }
+            }
+            Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
         };
         Ok((Some(event), ()))
     });

@@ -4,10 +4,9 @@ use aimass_core::event::{Event, Limits};
 use aimass_core::{Code, Fault, Name, Result};
 use serde::Serialize;
 
-use super::keys;
 use super::rows::{DataKeyRow, IdempotentRow, ObjectRow, TenantRow, TokenRow, UploadOutcome, VersionRow};
 use super::state::State;
-use super::uploads;
+use super::{identity, keys, uploads};
 use crate::journal::Record;
 
 /// sled makes files of large values and does not sync them; so none is large.
@@ -154,7 +153,23 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             living(state, tenant, name)?;
             put(&mut out, keys::settings(tenant, name), settings)?;
         }
-        Event::Read { .. } | Event::IntegrityFailed { .. } => {}
+        Event::Read { .. }
+        | Event::IntegrityFailed { .. }
+        | Event::SigningKeyRotated { .. }
+        | Event::SigningKeyRevoked { .. } => {}
+        Event::IssuerAdded { tenant, name, issuer } => {
+            must_exist(state, tenant)?;
+            identity::add_issuer(state, &mut out, tenant, name, issuer, time_ms)?;
+        }
+        Event::IssuerRemoved { tenant, name } => identity::remove_issuer(state, &mut out, tenant, name)?,
+        Event::IssuerRevocationSet { tenant, name, revocation, revoked } => {
+            identity::set_revocation(state, &mut out, (tenant, name), revocation, *revoked)?;
+        }
+        Event::RoleSet { tenant, name, scopes } => {
+            must_exist(state, tenant)?;
+            identity::set_role(state, &mut out, tenant, name, scopes, time_ms)?;
+        }
+        Event::RoleDeleted { tenant, name } => identity::delete_role(state, &mut out, tenant, name)?,
         Event::PublicAccessSet { tenant, name, public } => {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod egress;
+mod identity;
 mod index;
 mod keys;
 mod open;
@@ -10,6 +11,7 @@ mod state;
 mod uploads;
 
 pub(crate) use apply::changes;
+pub use identity::{IssuerRow, RoleRow};
 pub(crate) use index::Index;
 pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
 pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
