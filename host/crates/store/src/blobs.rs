@@ -1,9 +1,11 @@
 //! Uploaded bytes (components, ONNX files): content-addressed files, one folder per tenant.
 //!
 //! `blobs/<tenant>/<sha256 hex>`, the digest of the plain bytes; the file is sealed ([`crate::seal`]). One that a
-//! release before there was sealing wrote is read as it is, and sealed when the same bytes are uploaded again. A blob appears under its name only whole and durable: temporary file, fsync, rename,
-//! fsync of the folder. The record that names it is written after that, so a crash leaves at most a blob
-//! that nothing names; those are swept at the next start (never while running, when an upload may be about to name one).
+//! release before there was sealing wrote is read as it is, and sealed when the same bytes are uploaded again.
+//!
+//! A blob appears under its name only whole and durable: temporary file, fsync, rename, fsync of the folder. The record
+//! that names it is written after that, so a crash leaves at most a blob that nothing names; those are swept at the next
+//! start (never while running, when an upload may be about to name one).
 
 use std::collections::BTreeSet;
 use std::fs;
