@@ -80,7 +80,7 @@ impl CompileLimits {
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        // A Python guest of 18 MB takes about 20 s of a processor and 500 MiB, and becomes 60 MB.
+        // Room for the largest guests that are in use, Python's and JavaScript's of 12 to 18 MB; they are not measured here.
         Self { memory: 2 << 30, cpu: Duration::ZERO, wall: Duration::ZERO, output: 512 << 20 }
             .with_cpu(Duration::from_secs(60))
     }
