@@ -10,7 +10,9 @@
 Needs wrk. magika's model is in the PyPI package magika 1.0.3; MiniLM's is written by tests/clients/minilm_onnx.py.
 Starts a node of its own, on tract unless AIMASS_ONNXRUNTIME names a library.
 """
-import argparse, http.client, json, os, pathlib, re, struct, subprocess, tempfile, time
+import argparse, json, os, pathlib, re, struct, subprocess, time
+
+from node import node
 
 parser = argparse.ArgumentParser()
 parser.add_argument("aimass")
@@ -64,61 +66,37 @@ def figures(process):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), of(50), of(99)
 
 
-with tempfile.TemporaryDirectory() as folder:
-    environment = {"AIMASS_ONNXRUNTIME": "off", **os.environ}
-    server = subprocess.Popen([asked.aimass, "serve", "--json", "--data", folder + "/data", "--listen", "127.0.0.1:0",
-                               "--gpu", "off"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                              env=environment)
-    try:
-        line = ""
-        while '"url"' not in line:
-            line = server.stdout.readline()
-        address = line.split("//")[1].split('"')[0]
+environment = {"AIMASS_ONNXRUNTIME": "off", **os.environ}
+with node(asked.aimass, "--gpu", "off", environment=environment) as here:
+    scripts, tokens = {}, {}
+    for tenant in ["acme", "globex"]:
+        token = tokens[tenant] = here.tenant(tenant, ["models:write", "models:read", "models:invoke"])
+        for name, file, width in [("magika", asked.magika, 2048), ("minilm", asked.minilm, 32)]:
+            document = here.api("PUT", f"/api/v1/models/{name}", pathlib.Path(file).read_bytes(), token, 201)
+            scripts[tenant, name] = script(here.folder, f"{tenant}-{name}", token, document["signature"], width)
 
-        def api(method, path, content, token, expect):
-            connection = http.client.HTTPConnection(address)
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            connection.request(method, path, content, headers)
-            answer = connection.getresponse()
-            data = answer.read()
-            assert answer.status == expect, data[:500]
-            return json.loads(data)
+    def load(tenant, model, callers, seconds):
+        return wrk(f"http://{here.address}/v2/models/{model}/infer", scripts[tenant, model], callers, seconds)
 
-        operator = pathlib.Path(folder, "data/operator.token").read_text().strip()
-        scripts, tokens = {}, {}
-        for tenant in ["acme", "globex"]:
-            api("POST", "/api/v1/tenants", json.dumps({"name": tenant}), operator, 201)
-            wish = json.dumps({"subject": "load", "scopes": ["models:write", "models:read", "models:invoke"]})
-            tokens[tenant] = api("POST", f"/api/v1/tenants/{tenant}/tokens", wish, operator, 201)["token"]
-            for name, file, width in [("magika", asked.magika, 2048), ("minilm", asked.minilm, 32)]:
-                document = api("PUT", f"/api/v1/models/{name}", pathlib.Path(file).read_bytes(), tokens[tenant], 201)
-                scripts[tenant, name] = script(folder, f"{tenant}-{name}", tokens[tenant], document["signature"], width)
+    def show(what, rate, p50, p99):
+        print(f"{what:46} {rate:8.1f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms", flush=True)
 
-        def load(tenant, model, callers, seconds):
-            return wrk(f"http://{address}/v2/models/{model}/infer", scripts[tenant, model], callers, seconds)
+    def sizes(tenant, model):
+        stats = here.api("GET", f"/v2/models/{model}/stats", None, tokens[tenant], 200)["model_stats"][0]
+        return {b["batch_size"]: b["compute_infer"]["count"] for b in stats["batch_stats"]}
 
-        def show(what, rate, p50, p99):
-            print(f"{what:46} {rate:8.1f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms", flush=True)
-
-        def sizes(tenant, model):
-            stats = api("GET", f"/v2/models/{model}/stats", None, tokens[tenant], 200)["model_stats"][0]
-            return {b["batch_size"]: b["compute_infer"]["count"] for b in stats["batch_stats"]}
-
-        for tenant, model in scripts:
-            figures(load(tenant, model, 2, 2))
-        show("magika, 1 caller alone", *figures(load("globex", "magika", 1, asked.seconds)))
-        for model, callers in [("magika", 2), ("magika", 20), ("minilm", 32)]:
-            flood = load("acme", model, callers, asked.seconds + 4)
-            time.sleep(2)
-            show(f"magika, 1 caller beside {callers} on {model}", *figures(load("globex", "magika", 1, asked.seconds)))
-            show(f"    those {callers}", *figures(flood))
-            print(f"    batches of theirs: {sizes('acme', model)}")
-        if asked.gain:
-            # The other tenant is forgotten after a while.
-            time.sleep(12)
-            for callers in [5, 32, 5, 32]:
-                show(f"minilm, {callers} callers", *figures(load("acme", "minilm", callers, asked.seconds)))
-                print(f"    batches: {sizes('acme', 'minilm')}")
-    finally:
-        server.kill()
-        server.wait()
+    for tenant, model in scripts:
+        figures(load(tenant, model, 2, 2))
+    show("magika, 1 caller alone", *figures(load("globex", "magika", 1, asked.seconds)))
+    for model, callers in [("magika", 2), ("magika", 20), ("minilm", 32)]:
+        flood = load("acme", model, callers, asked.seconds + 4)
+        time.sleep(2)
+        show(f"magika, 1 caller beside {callers} on {model}", *figures(load("globex", "magika", 1, asked.seconds)))
+        show(f"    those {callers}", *figures(flood))
+        print(f"    batches of theirs: {sizes('acme', model)}")
+    if asked.gain:
+        # The other tenant is forgotten after a while.
+        time.sleep(12)
+        for callers in [5, 32, 5, 32]:
+            show(f"minilm, {callers} callers", *figures(load("acme", "minilm", callers, asked.seconds)))
+            print(f"    batches: {sizes('acme', 'minilm')}")

@@ -8,7 +8,9 @@ tests/guests/tensors, which hands its input to the model and gives back the answ
 same machine; medians are compared. For each, the model's own time as the server counted it is told as well. Starts a
 node of its own; AIMASS_TOOLCHAIN and AIMASS_ONNXRUNTIME count as for the command line.
 """
-import argparse, http.client, json, os, pathlib, statistics, struct, subprocess, tempfile, time
+import argparse, http.client, json, pathlib, statistics, struct, subprocess, time
+
+from node import node
 
 parser = argparse.ArgumentParser()
 parser.add_argument("aimass")
@@ -41,55 +43,31 @@ def infer(connection, token, name, port, output, body):
     return took, data[int(answer.headers["Inference-Header-Content-Length"]):]
 
 
-with tempfile.TemporaryDirectory() as folder:
-    command = [binary, "serve", "--json", "--data", folder, "--listen", "127.0.0.1:0", "--gpu", "off",
-               "--inference-threads", str(asked.threads)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        line = ""
-        while '"url"' not in line:
-            line = server.stdout.readline()
-        address = line.split("//")[1].split('"')[0]
-        connection = http.client.HTTPConnection(address)
-        operator = (pathlib.Path(folder) / "operator.token").read_text().strip()
+with node(binary, "--gpu", "off", "--inference-threads", str(asked.threads)) as here:
+    connection = http.client.HTTPConnection(here.address)
+    token = here.tenant("acme", ["plugins:write", "plugins:invoke", "models:write", "models:invoke"])
+    model = here.api("PUT", "/api/v1/models/squeezenet", pathlib.Path(asked.model).read_bytes(), token, 201)
+    port, output = (model["signature"][side][0]["name"] for side in ("inputs", "outputs"))
+    here.api("PUT", "/api/v1/plugins/tensors", component, token, 201)
+    settings = json.dumps({"model": "squeezenet", "input": port, "output": output})
+    here.api("PUT", "/api/v1/plugins/tensors/config", settings, token, 200)
 
-        def api(method, path, body, token, expect):
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            data = answer.read()
-            assert answer.status == expect, data[:500]
-            return json.loads(data)
-
-        api("POST", "/api/v1/tenants", '{"name": "acme"}', operator, 201)
-        scopes = ["plugins:write", "plugins:invoke", "models:write", "models:invoke"]
-        wish = json.dumps({"subject": "load", "scopes": scopes})
-        token = api("POST", "/api/v1/tenants/acme/tokens", wish, operator, 201)["token"]
-        model = api("PUT", "/api/v1/models/squeezenet", pathlib.Path(asked.model).read_bytes(), token, 201)
-        port, output = (model["signature"][side][0]["name"] for side in ("inputs", "outputs"))
-        api("PUT", "/api/v1/plugins/tensors", component, token, 201)
-        settings = json.dumps({"model": "squeezenet", "input": port, "output": output})
-        api("PUT", "/api/v1/plugins/tensors/config", settings, token, 200)
-
-        body = struct.pack("<150528f", *(((i * 37) % 255) / 255 for i in range(150528)))
-        ways = {"raw model": ("squeezenet", port, output), "plugin": ("tensors", "x", "y")}
-        times = {way: [] for way in ways}
-        answers = {}
-        for turn in range(asked.calls + 10):
-            for way, names in ways.items():
-                took, answers[way] = infer(connection, token, *names, body)
-                if turn >= 10:
-                    times[way].append(took * 1e3)
-        assert answers["raw model"] == answers["plugin"], "the answers differ"
-        for way, took in times.items():
-            took.sort()
-            print(f"{way:10} median {statistics.median(took):7.2f} ms  p10 {took[len(took) // 10]:7.2f}  "
-                  f"p90 {took[len(took) * 9 // 10]:7.2f}  ({len(took)} calls)")
-        raw, plugin = (statistics.median(times[way]) for way in ways)
-        print(f"plugin over raw model: {100 * (plugin / raw - 1):+.1f} %, {plugin - raw:+.2f} ms")
-        stats = api("GET", "/v2/models/squeezenet/stats", None, token, 200)["model_stats"][0]
-        compute = stats["inference_stats"]["compute_infer"]
-        print(f"the model itself: {compute['ns'] / compute['count'] / 1e6:.2f} ms a run, counted for raw calls")
-    finally:
-        server.kill()
-        server.wait()
+    body = struct.pack("<150528f", *(((i * 37) % 255) / 255 for i in range(150528)))
+    ways = {"raw model": ("squeezenet", port, output), "plugin": ("tensors", "x", "y")}
+    times = {way: [] for way in ways}
+    answers = {}
+    for turn in range(asked.calls + 10):
+        for way, names in ways.items():
+            took, answers[way] = infer(connection, token, *names, body)
+            if turn >= 10:
+                times[way].append(took * 1e3)
+    assert answers["raw model"] == answers["plugin"], "the answers differ"
+    for way, took in times.items():
+        took.sort()
+        print(f"{way:10} median {statistics.median(took):7.2f} ms  p10 {took[len(took) // 10]:7.2f}  "
+              f"p90 {took[len(took) * 9 // 10]:7.2f}  ({len(took)} calls)")
+    raw, plugin = (statistics.median(times[way]) for way in ways)
+    print(f"plugin over raw model: {100 * (plugin / raw - 1):+.1f} %, {plugin - raw:+.2f} ms")
+    stats = here.api("GET", "/v2/models/squeezenet/stats", None, token, 200)["model_stats"][0]
+    compute = stats["inference_stats"]["compute_infer"]
+    print(f"the model itself: {compute['ns'] / compute['count'] / 1e6:.2f} ms a run, counted for raw calls")

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use crate::depth;
+use crate::depth::Depth;
 use crate::guard::Answered;
 use crate::linger::Lingering;
 use crate::metrics::Metrics;
@@ -121,19 +121,25 @@ pub(crate) async fn handle(
     let id = RequestId::new();
     let request = Lingering::over(request, wait);
     let (path, response);
-    if let Err(fault) = depth::of(request.headers()) {
-        path = request.uri().path().to_owned();
-        response = Rejection(fault).into_response();
-    } else if request.uri().path().starts_with(functions::PREFIX) {
-        path = functions::PREFIX.to_owned();
-        response = functions::call(&app, request, &id).await.unwrap_or_else(|fault| Rejection(fault).into_response());
-    } else {
-        path = request.uri().path().to_owned();
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(app.clone());
-        request.extensions_mut().insert(id.clone());
-        let Ok(answer) = router.oneshot(request).await;
-        response = answer;
+    match Depth::of(request.headers()) {
+        Err(fault) => {
+            path = request.uri().path().to_owned();
+            response = Rejection(fault).into_response();
+        }
+        Ok(depth) if request.uri().path().starts_with(functions::PREFIX) => {
+            path = functions::PREFIX.to_owned();
+            let called = functions::call(&app, request, depth, &id).await;
+            response = called.unwrap_or_else(|fault| Rejection(fault).into_response());
+        }
+        Ok(depth) => {
+            path = request.uri().path().to_owned();
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(app.clone());
+            request.extensions_mut().insert(id.clone());
+            request.extensions_mut().insert(depth);
+            let Ok(answer) = router.oneshot(request).await;
+            response = answer;
+        }
     }
     let route = response.extensions().get::<Answered>().map_or("unknown", |answered| answered.0);
     app.metrics.answered(route, response.status().as_u16(), started.elapsed());

@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
 use crate::app::{App, RequestId};
-use crate::depth;
+use crate::depth::Depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
 
@@ -19,11 +19,11 @@ pub(crate) const PREFIX: &str = "/fn/";
 
 /// Calls the function that the path names. The guest sees the rest of the path, and what was taken off it in
 /// `x-forwarded-prefix`; it never sees a token of the platform.
-pub(crate) async fn call(app: &App, mut request: Request<Lingering>, id: &RequestId) -> Result<Response> {
+pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Depth, id: &RequestId) -> Result<Response> {
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
-    let options = CallOptions { depth: depth::of(request.headers())?, ..CallOptions::default() };
+    let options = CallOptions { depth: depth.0, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {

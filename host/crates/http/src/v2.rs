@@ -17,7 +17,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 
 use crate::app::App;
-use crate::depth;
+use crate::depth::Depth;
 use crate::extract::{Ask, Params, whole_body};
 use crate::oip;
 use crate::problem::Rejection;
@@ -70,7 +70,7 @@ pub(crate) async fn infer(
         return Err(Fault::new(Code::UnsupportedMediaType, "compressed requests are not supported").into());
     }
     let header_length = request.headers().get(oip::HEADER_LENGTH).map(text).transpose()?;
-    let depth = depth::of(request.headers())?;
+    let depth = request.extensions().get().copied().unwrap_or(Depth(0)).0;
     let body = whole_body(request, MAX_INFER_BODY).await?;
     let mut wanted = oip::decode_request(body, header_length.as_deref())?;
     let inputs = std::mem::take(&mut wanted.inputs);
