@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{ALL_SCOPES, Client, Server, guests};
 
 /// The path with the first tenant's things in it.
-fn concrete(route: &Route, jti: &str) -> String {
+fn concrete(route: &Route, jti: &str, run: &str) -> String {
     let model = if route.path.contains("{model}") { "hello" } else { "" };
     let name = if route.path.contains("/models/{name}") { "tiny" } else { "hello" };
     route
@@ -21,6 +21,7 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{host}", "api.example.com")
         .replace("{from}", "eu")
         .replace("{to}", "us")
+        .replace("{run}", run)
         .replace("{name}", name)
         .replace("{model}", model)
         .replace("{version}", "1")
@@ -73,9 +74,14 @@ fn f35_every_route_is_guarded() {
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
     let jti = tokens["items"][0]["jti"].as_str().unwrap();
 
+    let hourly = json!({ "on": { "cron": { "schedule": "@hourly" } }, "run": { "function": { "plugin": "hello" } } });
+    acme.put_json("/api/v1/triggers/hello", &hourly).expect(201);
+    let fired = acme.post("/api/v1/triggers/hello/fire", &json!({})).expect(202).json();
+    let run = fired["id"].as_str().unwrap();
+
     let mut covered = BTreeSet::new();
     for route in routes() {
-        let path = concrete(&route, jti);
+        let path = concrete(&route, jti, run);
         let anonymous = call(&server.anonymous(), &route, &path);
         if route.access == Access::Public {
             assert!(anonymous.status < 400, "{} {path}: {}", route.method, anonymous.status);
@@ -117,7 +123,7 @@ fn f35_every_route_is_guarded() {
                 assert_eq!(theirs.status, if path.ends_with("/eu/us") { 200 } else { 400 }, "{path}");
             }
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
-            _ if route.method == "PUT" && route.path.contains("/sign") => {
+            _ if route.method == "PUT" && (route.path.contains("/sign") || route.path.contains("/triggers/")) => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");
             }
             _ if route.method == "PUT" && !path.ends_with("/config") && !path.ends_with("/access") => {
@@ -139,6 +145,8 @@ fn f35_every_route_is_guarded() {
     assert_eq!(covered, all);
     // And nothing that the others tried has changed anything.
     assert_eq!(acme.get("/api/v1/plugins/hello/versions").expect(200).json()["items"].as_array().unwrap().len(), 1);
+    let trigger = acme.get("/api/v1/triggers/hello").expect(200).json();
+    assert_eq!((&trigger["paused"], &trigger["runs"]), (&json!(false), &json!(1)));
     assert_eq!(acme.get("/api/v1/models/tiny").expect(200).json()["latest_version"], 1);
     assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("/api/v1/egress/transfers").expect(200).json()["items"][0]["purpose"], "support");

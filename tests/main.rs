@@ -33,4 +33,5 @@ mod tidy;
 mod tls;
 mod tokens;
 mod tour;
+mod triggers;
 mod uploads;

@@ -139,12 +139,17 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
+        // The app is what runs them, so it is there before they go on.
+        self.platform.resume_runs()?;
+        let timetable = self.platform.clone();
+        let triggers = tokio::spawn(async move { timetable.follow_triggers().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
         watch.abort();
         issuers.abort();
+        triggers.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;

@@ -74,10 +74,15 @@ pub fn start(script: &str, arguments: &[&str]) -> Child {
 
 /// Runs a client that reads `input`, and returns what it printed.
 pub fn filter(script: &str, input: &[u8]) -> String {
+    filter_with(script, &[], input)
+}
+
+/// The same with arguments.
+pub fn filter_with(script: &str, arguments: &[&str], input: &[u8]) -> String {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(input).unwrap();
     file.rewind().unwrap();
-    run(CLIENTS.python().arg(path(script)).stdin(file))
+    run(CLIENTS.python().arg(path(script)).args(arguments).stdin(file))
 }
 
 fn path(script: &str) -> PathBuf {

@@ -17,6 +17,7 @@ mod output;
 mod serve;
 mod signers;
 mod tenants;
+mod triggers;
 mod trust;
 mod uploads;
 mod usage;
@@ -113,6 +114,9 @@ enum Command {
     Signers(signers::Signers),
     /// Sign a component, without sending anything
     Sign(signers::Sign),
+    /// Let models and plugins run by themselves
+    #[command(subcommand)]
+    Triggers(triggers::Triggers),
     /// Create, list and limit tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
@@ -178,6 +182,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
+            Command::Triggers(c) => c.run(&connection.open()?, json).await,
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
             Command::Issuers(c) => c.run(&connection.open()?, json).await,

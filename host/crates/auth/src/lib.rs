@@ -39,6 +39,7 @@ mod scope;
 mod signing;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted, Refused};
 pub use caller::Caller;
@@ -48,6 +49,7 @@ pub use keys::{KeyState, NodeKey};
 pub use role::Role;
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use signing::{PluginSignature, SignerKey, SigningKey};
+pub use webhook::{InvalidWebhook, WEBHOOK_TOLERANCE, WebhookSecret};
 
 /// 32 bytes from the system's generator, for a key of whoever asks.
 ///

@@ -59,6 +59,10 @@ scopes! {
     EgressWrite = "egress:write";
     /// See what the tenant used.
     UsageRead = "usage:read";
+    /// See triggers and their runs.
+    TriggersRead = "triggers:read";
+    /// Make, pause, fire and delete triggers. What one runs takes the scope to call it as well.
+    TriggersWrite = "triggers:write";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }

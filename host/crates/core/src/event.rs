@@ -10,6 +10,12 @@ use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
+mod trigger;
+
+pub use trigger::{
+    CronSource, FunctionTarget, InferTarget, RunCause, RunOutcome, Trigger, TriggerRun, TriggerSource, TriggerTarget,
+};
+
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
@@ -429,5 +435,50 @@ pub enum Event {
         tenant: Name,
         /// All of the hour, in place of what was recorded of it before.
         usage: Usage,
+    },
+    /// A trigger was made or replaced.
+    TriggerSet {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+        /// All of it.
+        trigger: Trigger,
+    },
+    /// A trigger is gone, with what was recorded of its runs.
+    TriggerDeleted {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+    },
+    /// A trigger fires no longer, or again.
+    TriggerPaused {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+        /// Whether it rests.
+        paused: bool,
+    },
+    /// A trigger fired. The same run is recorded once.
+    TriggerFired {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+        /// The run.
+        run: TriggerRun,
+    },
+    /// A run of a trigger ended.
+    TriggerRunEnded {
+        /// Whose.
+        tenant: Name,
+        /// Which trigger's.
+        name: Name,
+        /// Which run.
+        run: String,
+        /// How.
+        outcome: RunOutcome,
     },
 }

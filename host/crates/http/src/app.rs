@@ -76,7 +76,10 @@ impl fmt::Display for RequestId {
 impl App {
     /// The application over a platform.
     pub fn new(platform: Arc<Platform>) -> Arc<Self> {
-        Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false) })
+        let app = Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false) });
+        let performs = Arc::downgrade(&app);
+        app.platform.connect(performs);
+        app
     }
 
     pub(crate) fn platform(&self) -> &Arc<Platform> {

@@ -2,7 +2,7 @@
 
 use aimass_core::limits::CALL_DEPTH;
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::CallOptions;
+use aimass_platform::{CallOptions, Caller};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -19,10 +19,41 @@ pub(crate) const PREFIX: &str = "/fn/";
 
 /// Calls the function that the path names. The guest sees the rest of the path, and what was taken off it in
 /// `x-forwarded-prefix`; it never sees a token of the platform.
-pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Depth, id: &RequestId) -> Result<Response> {
+pub(crate) async fn call(app: &App, request: Request<Lingering>, depth: Depth, id: &RequestId) -> Result<Response> {
+    // A wrong path is told before a wrong token.
     let target = Target::parse(request.uri())?;
-    let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
+    serve(app, caller.as_deref(), target, request, depth, id.as_str()).await
+}
+
+/// Calls the function that the path names for somebody who is known already.
+///
+/// # Errors
+/// As [`Platform::function`](aimass_platform::Platform::function).
+pub(crate) async fn call_as(
+    app: &App,
+    caller: &Caller,
+    request: Request<Body>,
+    depth: Depth,
+    id: &str,
+) -> Result<Response> {
+    let target = Target::parse(request.uri())?;
+    serve(app, Some(caller), target, request, depth, id).await
+}
+
+async fn serve<B>(
+    app: &App,
+    caller: Option<&Caller>,
+    target: Target,
+    mut request: Request<B>,
+    depth: Depth,
+    id: &str,
+) -> Result<Response>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let platform = app.platform();
     let options = CallOptions { depth: depth.0, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
@@ -31,7 +62,7 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     }
     headers.insert(HeaderName::from_static("x-forwarded-prefix"), target.prefix);
     *request.uri_mut() = target.inner;
-    let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
+    let called = platform.function(caller, &target.tenant, &target.plugin, request, options, id);
     let response = called.await?;
     let mut response = response.map(Body::new);
     response.extensions_mut().insert(Answered(PREFIX));

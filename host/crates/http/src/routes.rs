@@ -134,6 +134,17 @@ impl Table {
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
 
+        t.add(get, "/api/v1/triggers", Tenant(Scope::TriggersRead), api::triggers::list);
+        t.add(put, "/api/v1/triggers/{name}", Tenant(Scope::TriggersWrite), api::triggers::set);
+        t.add(get, "/api/v1/triggers/{name}", Tenant(Scope::TriggersRead), api::triggers::show);
+        t.add(delete, "/api/v1/triggers/{name}", Tenant(Scope::TriggersWrite), api::triggers::delete);
+        t.add(post, "/api/v1/triggers/{name}/pause", Tenant(Scope::TriggersWrite), api::triggers::pause);
+        t.add(post, "/api/v1/triggers/{name}/resume", Tenant(Scope::TriggersWrite), api::triggers::resume);
+        t.add(post, "/api/v1/triggers/{name}/fire", Tenant(Scope::TriggersWrite), api::triggers::fire);
+        t.add(get, "/api/v1/triggers/{name}/runs", Tenant(Scope::TriggersRead), api::triggers::runs);
+        t.add(get, "/api/v1/triggers/{name}/runs/{run}", Tenant(Scope::TriggersRead), api::triggers::run);
+        t.add(post, "/api/v1/triggers/{name}/runs/{run}/replay", Tenant(Scope::TriggersWrite), api::triggers::replay);
+
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);
         t.add(get, "/v2/health/ready", Public, v2::server_ready);

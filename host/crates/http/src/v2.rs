@@ -12,6 +12,7 @@ use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::HeaderName;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
@@ -70,12 +71,27 @@ pub(crate) async fn infer(
         return Err(Fault::new(Code::UnsupportedMediaType, "compressed requests are not supported").into());
     }
     let header_length = request.headers().get(oip::HEADER_LENGTH).map(text).transpose()?;
-    let depth = request.extensions().get().copied().unwrap_or(Depth(0)).0;
+    let depth = request.extensions().get().copied().unwrap_or(Depth(0));
     let body = whole_body(request, MAX_INFER_BODY).await?;
-    let mut wanted = oip::decode_request(body, header_length.as_deref())?;
+    Ok(run(&app, &ask.caller, &servable, (body, header_length.as_deref()), depth, ask.request.as_str()).await?)
+}
+
+/// Runs inference on a request's body, whose JSON has this length if binary tensors follow it.
+///
+/// # Errors
+/// What reading the body says, and as [`Platform::infer`](aimass_platform::Platform::infer).
+pub(crate) async fn run(
+    app: &App,
+    caller: &Caller,
+    servable: &Servable,
+    (body, json): (Bytes, Option<&str>),
+    depth: Depth,
+    request: &str,
+) -> Result<Response> {
+    let mut wanted = oip::decode_request(body, json)?;
     let inputs = std::mem::take(&mut wanted.inputs);
-    let options = CallOptions { deadline: wanted.timeout, depth };
-    let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
+    let options = CallOptions { deadline: wanted.timeout, depth: depth.0 };
+    let outputs = app.platform().infer(caller, servable, inputs, options, request).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
     Ok(respond(encoded))
 }

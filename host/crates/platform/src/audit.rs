@@ -237,8 +237,8 @@ fn shown(
     if query.kind.as_ref().is_some_and(|wanted| *wanted != kind) {
         return Ok(None);
     }
-    // Nobody did it, and there is one a minute: shown to who asks for it.
-    if query.kind.is_none() && kind == "usage_recorded" {
+    // Nobody did them, and there may be one a minute: shown to who asks for them.
+    if query.kind.is_none() && ["usage_recorded", "trigger_fired", "trigger_run_ended"].contains(&kind.as_str()) {
         return Ok(None);
     }
     let mut tenant = text("tenant");

@@ -21,6 +21,7 @@ mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
+mod triggers;
 mod uploads;
 
 use std::collections::HashSet;
@@ -54,6 +55,7 @@ pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
+pub use triggers::{Perform, Performed, RunDocument, RunRequest, RunState, TriggerDocument};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 
 use admission::Gate;
@@ -125,6 +127,8 @@ pub struct Platform {
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
     upload_wait: Duration,
+    timetable: triggers::Timetable,
+    performer: triggers::Performer,
 }
 
 impl Platform {
@@ -157,6 +161,8 @@ impl Platform {
             uploading: Arc::default(),
             audits: audit::Audits::default(),
             upload_wait,
+            timetable: triggers::Timetable::default(),
+            performer: triggers::Performer::default(),
         });
         guests.connect(&platform);
         Ok(platform)
@@ -165,6 +171,11 @@ impl Platform {
     /// The token service, for the HTTP layer's guard.
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// Says who serves the requests that triggers make. Call it once, before [`Platform::follow_triggers`].
+    pub fn connect(&self, performs: std::sync::Weak<dyn Perform>) {
+        self.performer.connect(performs);
     }
 
     /// Whether this node can serve: the journal takes writes and the sandbox's clock ticks.

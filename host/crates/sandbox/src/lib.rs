@@ -14,6 +14,7 @@ mod cache;
 mod compiler;
 mod config;
 mod engine;
+mod events;
 mod fault;
 mod host;
 mod http;

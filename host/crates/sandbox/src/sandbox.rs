@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aimass_core::cloud_event::CloudEvent;
 use aimass_core::event::Inspection;
 use aimass_core::limits::InvocationLimits;
 use aimass_core::outgoing::Outgoing;
@@ -23,7 +24,7 @@ use crate::plugin::Plugin;
 use crate::run::Deadline;
 use crate::state::{Guest, Services};
 use crate::ticker::Ticker;
-use crate::{engine, host, http, inspect, model, state};
+use crate::{engine, events, host, http, inspect, model, state};
 
 /// Compiles, holds and calls plugins. Made once; shared by reference.
 ///
@@ -143,6 +144,15 @@ impl Sandbox {
     pub async fn infer(&self, plugin: &Plugin, call: Call, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let (store, deadline) = self.store(call);
         model::infer(plugin, store, deadline, &inputs).await
+    }
+
+    /// Tells a plugin of an event.
+    ///
+    /// # Errors
+    /// `unsupported_operation` if it does not export `events`; else as for [`Sandbox::infer`].
+    pub async fn handle(&self, plugin: &Plugin, call: Call, event: &CloudEvent) -> Result<()> {
+        let (store, deadline) = self.store(call);
+        events::handle(plugin, store, deadline, event).await
     }
 
     /// Calls an HTTP function. Returns as soon as the guest has answered with a head; the body follows while the

@@ -9,5 +9,6 @@ pub(crate) mod signers;
 pub(crate) mod signing_keys;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
+pub(crate) mod triggers;
 pub(crate) mod upload;
 pub(crate) mod usage;

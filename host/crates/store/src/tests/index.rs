@@ -30,6 +30,7 @@ enum Step {
     Fail(u8, u8),
     Signer(u8, u8, bool),
     Require(u8, bool),
+    Trigger(u8, u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,7 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Accept(t, id)),
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Fail(t, id)),
         (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, s, add)| Step::Signer(t, s, add)),
-        (t2, any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
+        (t2.clone(), any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
+        (t2, 0..3u8, 0..6u8).prop_map(|(t, n, what)| Step::Trigger(t, n, what)),
     ]
 }
 
@@ -124,6 +126,7 @@ async fn take(store: &Store, step: Step) {
             Step::Role(n, role, true) => {
                 Event::RoleSet { tenant: t(n), name: o(role), scopes: vec!["models:read".to_owned()] }
             }
+            Step::Trigger(n, trigger, what) => super::triggers::some(t(n), o(trigger), what),
             Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
         };
         Ok((Some(event), ()))

@@ -5,6 +5,7 @@ mod crash;
 mod faults;
 mod index;
 mod sealing;
+mod triggers;
 mod writes;
 
 use std::path::Path;

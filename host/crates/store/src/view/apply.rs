@@ -181,6 +181,11 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         | Event::TransferRuleRemoved { .. }
         | Event::EgressRefused { .. }
         | Event::UsageRecorded { .. } => super::egress::changes(state, &record.event, &mut out)?,
+        Event::TriggerSet { .. }
+        | Event::TriggerDeleted { .. }
+        | Event::TriggerPaused { .. }
+        | Event::TriggerFired { .. }
+        | Event::TriggerRunEnded { .. } => super::triggers::changes(state, record, &mut out)?,
     }
     Ok(out)
 }

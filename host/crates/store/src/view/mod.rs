@@ -8,6 +8,7 @@ mod keys;
 mod open;
 mod rows;
 mod state;
+mod triggers;
 mod uploads;
 
 pub(crate) use apply::changes;
@@ -17,3 +18,4 @@ pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
 pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
 pub(crate) use state::Pending;
 pub use state::State;
+pub use triggers::{RunRow, TriggerRow};
