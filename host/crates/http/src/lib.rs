@@ -23,6 +23,7 @@ mod problem;
 mod repository;
 mod routes;
 mod runs;
+mod routing;
 mod tls;
 mod v2;
 
