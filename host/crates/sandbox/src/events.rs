@@ -1,14 +1,14 @@
 //! Telling a plugin of an event.
 
 use aimass_core::Result;
-use aimass_core::cloud_event::{CloudEvent, DATA_CONTENT_TYPE};
+use aimass_core::cloud_event::CloudEvent;
 use wasmtime::Store;
 use wasmtime::component::{ComponentType, Lower};
 
 use crate::bindings::WitFault;
+use crate::demotion::Run;
 use crate::fault;
 use crate::plugin::Plugin;
-use crate::run::Deadline;
 use crate::state::Guest;
 
 /// `events.event`, borrowed.
@@ -32,30 +32,30 @@ struct EventIn<'a> {
 type Arguments<'a> = (EventIn<'a>,);
 type Answer = (std::result::Result<(), WitFault>,);
 
-pub(crate) async fn handle(
-    plugin: &Plugin,
-    mut store: Store<Guest>,
-    deadline: Deadline,
-    event: &CloudEvent,
-) -> Result<()> {
-    let handle = plugin.events.ok_or_else(|| Plugin::unsupported(crate::inspect::EVENTS_INTERFACE))?;
-    let data = event.data.to_string();
-    let told = EventIn {
-        id: &event.id,
-        source: &event.source,
-        kind: &event.kind,
-        subject: event.subject.as_deref(),
-        time: Some(&event.time),
-        data_content_type: Some(DATA_CONTENT_TYPE),
-        data_schema: None,
-        extensions: &[],
-        data: Some(data.as_bytes()),
-    };
-    let call = async {
-        let instance = plugin.pre().instantiate_async(&mut store).await?;
-        let handle = instance.get_typed_func::<Arguments<'_>, Answer>(&mut store, handle)?;
-        let (answer,) = handle.call_async(&mut store, (told,)).await?;
-        Ok(answer)
-    };
-    deadline.bound(call).await?.map_err(fault::reported)
+/// A call of `handle`, in `store`.
+pub(crate) fn handle(plugin: &Plugin, mut store: Store<Guest>, event: CloudEvent) -> Result<Run<()>> {
+    let export = plugin.events.ok_or_else(|| Plugin::unsupported(crate::inspect::EVENTS_INTERFACE))?;
+    let pre = plugin.pre().clone();
+    Ok(Box::pin(async move {
+        let extensions: Vec<(&str, &str)> =
+            event.extensions.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let told = EventIn {
+            id: &event.id,
+            source: &event.source,
+            kind: &event.kind,
+            subject: event.subject.as_deref(),
+            time: event.time.as_deref(),
+            data_content_type: event.data_content_type.as_deref(),
+            data_schema: event.data_schema.as_deref(),
+            extensions: &extensions,
+            data: (!event.data.is_empty()).then_some(event.data.as_slice()),
+        };
+        let call = async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            let handle = instance.get_typed_func::<Arguments<'_>, Answer>(&mut store, export)?;
+            let (answer,) = handle.call_async(&mut store, (told,)).await?;
+            Ok(answer)
+        };
+        call.await.map_err(fault::of)?.map_err(fault::reported)
+    }))
 }
