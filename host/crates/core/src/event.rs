@@ -423,6 +423,17 @@ pub enum Event {
         /// How many such requests this stands for.
         count: u64,
     },
+    /// An asynchronous call was given up. It changes nothing here: the queue knows more of it.
+    InvocationGivenUp {
+        /// Whose.
+        tenant: Name,
+        /// The call's id.
+        id: String,
+        /// The plugin or model that was called.
+        name: String,
+        /// The code of the last attempt's fault.
+        code: String,
+    },
     /// What a tenant used in one hour, so far.
     UsageRecorded {
         /// Whose.

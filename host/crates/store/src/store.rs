@@ -17,6 +17,7 @@ use crate::kv::GuestData;
 use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
+use crate::queue::Queue;
 use crate::schema;
 use crate::seal::{Keys, Vault};
 use crate::view::{self, JournalEnd, Pending, State};
@@ -65,6 +66,7 @@ struct Inner {
     writes: Arc<Committer<Write>>,
     data: Arc<GuestData>,
     blobs: Blobs,
+    queue: Arc<Queue>,
     _lock: Arc<FolderLock>,
 }
 
@@ -116,14 +118,16 @@ impl Store {
             _lock: Arc::clone(&lock),
         };
         let writes = Arc::new(Committer::start("store-journal", log, writer, &options)?);
-        let blobs = Blobs::open(dir, Keys::new(vault, Arc::clone(&writes)))?;
+        let keys = Keys::new(vault, Arc::clone(&writes));
+        let blobs = Blobs::open(dir, keys.clone())?;
+        let queue = Arc::new(Queue::open(dir, &options, Arc::clone(&lock), keys)?);
         if opened.journal_is_short {
             // What the lost records named would be swept.
             tracing::error!("no blobs are swept, since the journal has lost records");
         } else {
             blobs.sweep(&State::committed(shared.index.load_full()))?;
         }
-        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, _lock: lock })))
+        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, queue, _lock: lock })))
     }
 
     /// Decides and records one change of state.
@@ -174,6 +178,11 @@ impl Store {
         Arc::clone(&self.0.data) as Arc<dyn KeyValue>
     }
 
+    /// The calls that were accepted, and what became of them.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.0.queue
+    }
+
     /// The number and the hash of the last record that [`Store::state`] shows.
     ///
     /// # Errors
@@ -195,7 +204,7 @@ impl Store {
         verify_journal(&self.0.dir)
     }
 
-    /// Both threads live, what was written last was written, and the index follows the journal. After a full disk it
+    /// The threads live, what was written last was written, and the index follows the journal. After a full disk it
     /// tries whether there is room again, so that nobody has to write to find out. Blocks shortly in that case.
     ///
     /// # Errors
@@ -212,13 +221,15 @@ impl Store {
             probe.map_err(|e| io_fault("probe the disk", &e))
         };
         self.0.writes.healthy(&judge)?;
-        self.0.data.healthy(&judge)
+        self.0.data.healthy(&judge)?;
+        self.0.queue.healthy(&judge)
     }
 
-    /// Ends both threads when what was sent to them is done, and writes the index out. Later writes are refused.
+    /// Ends the threads when what was sent to them is done, and writes the index out. Later writes are refused.
     pub async fn close(self) {
         self.0.writes.close().await;
         self.0.data.close().await;
+        self.0.queue.close().await;
     }
 }
 

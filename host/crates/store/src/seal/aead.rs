@@ -35,6 +35,16 @@ impl DataKey {
     pub(super) fn bytes(&self) -> &[u8; KEY] {
         &self.0
     }
+
+    /// Seals a short value. `context` says what it is, and whose.
+    pub(crate) fn seal(&self, context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>> {
+        seal(&self.0, context, plain)
+    }
+
+    /// Opens what [`DataKey::seal`] made with the same context; none if it is anything else.
+    pub(crate) fn open(&self, context: &[&[u8]], sealed: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        open(&self.0, context, sealed)
+    }
 }
 
 impl fmt::Debug for DataKey {

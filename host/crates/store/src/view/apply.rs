@@ -154,6 +154,7 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             put(&mut out, keys::settings(tenant, name), settings)?;
         }
         Event::Read { .. }
+        | Event::InvocationGivenUp { .. }
         | Event::IntegrityFailed { .. }
         | Event::SigningKeyRotated { .. }
         | Event::SigningKeyRevoked { .. } => {}
