@@ -103,6 +103,7 @@ impl Node {
                 region: config.region.clone(),
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
+            invocations: config.invocations,
         })?;
         platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
@@ -142,13 +143,23 @@ impl Node {
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
+        let (stop_calls, stopped) = tokio::sync::watch::channel(false);
+        let calls = tokio::spawn(self.platform.clone().run_invocations(self.app.runner(), stopped.clone()));
+        let webhooks = tokio::spawn(self.platform.clone().run_webhooks(stopped));
+        let platform = self.platform.clone();
+        let sweep = tokio::spawn(async move { platform.forget_ended().await });
+        let grace = self.listening.grace;
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
+        stop_calls.send_replace(true);
+        // Those that do not end in time run again at the next start.
+        let calls_ended = tokio::time::timeout(grace, async { (calls.await, webhooks.await) }).await.is_ok();
+        sweep.abort();
         watch.abort();
         issuers.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;
-        served.map_err(Fault::internal)
+        served.map(|ended| ended && calls_ended).map_err(Fault::internal)
     }
 }
 

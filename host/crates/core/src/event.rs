@@ -1,5 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
+mod webhook;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -9,6 +11,8 @@ use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
+
+pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -433,6 +437,22 @@ pub enum Event {
         name: String,
         /// The code of the last attempt's fault.
         code: String,
+    },
+    /// A webhook endpoint was made, or replaced by this.
+    WebhookSet {
+        /// Whose.
+        tenant: Name,
+        /// What the tenant calls it.
+        name: Name,
+        /// The endpoint.
+        endpoint: WebhookEndpoint,
+    },
+    /// A webhook endpoint is gone.
+    WebhookRemoved {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
     },
     /// What a tenant used in one hour, so far.
     UsageRecorded {

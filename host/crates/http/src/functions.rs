@@ -1,29 +1,56 @@
 //! `/fn/{tenant}/{plugin}[@version]/…`: HTTP functions.
 
-use aimass_core::limits::CALL_DEPTH;
+use aimass_core::limits::{CALL_DEPTH, MAX_FUNCTION_BODY};
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::CallOptions;
+use aimass_platform::{Asked, CallOptions, Caller};
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
 use crate::app::{App, RequestId};
 use crate::depth::Depth;
+use crate::extract::whole_body;
 use crate::guard::{Answered, caller};
-use crate::linger::Lingering;
+use crate::later::{self, Head, Vouched};
+use crate::prefer;
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
 
 /// Calls the function that the path names. The guest sees the rest of the path, and what was taken off it in
 /// `x-forwarded-prefix`; it never sees a token of the platform.
-pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Depth, id: &RequestId) -> Result<Response> {
+pub(crate) async fn call<B>(
+    app: &App,
+    mut request: Request<B>,
+    depth: Depth,
+    id: &RequestId,
+    vouched: Option<Vouched>,
+) -> Result<Response>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
-    let caller = caller(app, request.headers()).await.ok();
-    let options = CallOptions { depth: depth.0, ..CallOptions::default() };
+    let background = vouched.is_some();
+    let caller = match vouched {
+        Some(Vouched(caller)) => Some(caller),
+        None => caller(app, request.headers()).await.ok(),
+    };
+    if !background {
+        // Nobody outside says this.
+        request.headers_mut().remove(later::INVOCATION);
+        request.headers_mut().remove(later::ATTEMPT);
+        // The queue is a tenant's own: to others the preference is not applied.
+        let own = caller.as_deref().filter(|c| c.tenant().is_ok_and(|tenant| *tenant.name() == target.tenant));
+        if let Some(caller) = own.filter(|_| prefer::respond_async(request.headers())) {
+            return accept(app, caller, &target, request, depth, id).await;
+        }
+    }
+    let options = CallOptions { depth: depth.0, background, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -34,6 +61,28 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
     let response = called.await?;
     let mut response = response.map(Body::new);
+    response.extensions_mut().insert(Answered(PREFIX));
+    Ok(response)
+}
+
+/// Takes the call in, to be run later.
+async fn accept<B>(
+    app: &App,
+    by: &Caller,
+    target: &Target,
+    request: Request<B>,
+    depth: Depth,
+    id: &RequestId,
+) -> Result<Response>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    app.platform().may_call_function(by, &target.tenant, &target.plugin)?;
+    let head = Head::of(request.method(), request.uri(), request.headers())?;
+    let body = whole_body(request.map(Body::new), MAX_FUNCTION_BODY).await?;
+    let asked = Asked { by, request: id.as_str() };
+    let mut response = later::accept(app, asked, head, target.plugin.name.clone(), depth.0, body).await?;
     response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)
 }

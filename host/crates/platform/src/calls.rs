@@ -31,6 +31,8 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// How many calls of guests stand above this one.
     pub depth: u32,
+    /// Nobody waits for it: it was accepted to be run later.
+    pub background: bool,
 }
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
@@ -124,6 +126,7 @@ impl Platform {
         let tenant = by.tenant()?;
         servable.signature()?.check_inputs(&inputs)?;
         let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
+        let _live = (!options.background).then(|| self.invocations.live());
         let started = Instant::now();
         let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
         let (took, recorder) = (started.elapsed(), &servable.0.recorder);
@@ -182,18 +185,16 @@ impl Platform {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (tenant, resolved) = self.function_access(by, tenant, reference)?;
-        if resolved.kind != Kind::Plugin || !resolved.http {
-            let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
-            return Err(Fault::new(Code::UnsupportedOperation, detail));
-        }
+        resolved.is_function()?;
         let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
+        let _live = (!options.background).then(|| self.invocations.live());
         let plugin = self.loaded_plugin(&tenant, &resolved).await?;
         let call = self.call(&tenant, &resolved, &options, request_id);
         resolved.recorder.function();
         self.sandbox.http(&plugin, call, request).await
     }
 
-    fn function_access(
+    pub(crate) fn function_access(
         &self,
         by: Option<&Caller>,
         named: &aimass_core::Name,

@@ -12,16 +12,19 @@ mod directory;
 mod egress;
 mod guests;
 mod identity;
+mod invocations;
 mod limits;
 mod models;
 mod objects;
 mod plugins;
+mod repeats;
 mod repository;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod webhooks;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -39,29 +42,37 @@ use aimass_store::Store;
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
 pub use aimass_sandbox::Body;
-pub use aimass_store::{BadRecord, ChainReport};
+pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use invocations::{
+    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, Ran, Runner,
+    StoredAnswer, StoredRequest,
+};
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use repeats::{FirstWrite, Write};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use webhooks::{DeliveryDocument, WebhookChange, WebhookDocument, WebhookRequest, WebhookSecretDocument};
 
 use admission::Gate;
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
+use invocations::Invocations;
 use limits::TenantsLimits;
 use models::Residency;
+use repeats::Repeats;
 use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
@@ -106,6 +117,8 @@ pub struct Parts {
     pub upload_wait: Duration,
     /// What guests send out.
     pub egress: EgressParts,
+    /// How asynchronous calls are run.
+    pub invocations: InvocationsConfig,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -125,6 +138,8 @@ pub struct Platform {
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
     upload_wait: Duration,
+    invocations: Invocations,
+    repeats: Repeats,
 }
 
 impl Platform {
@@ -134,8 +149,19 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
-            parts;
+        let Parts {
+            store,
+            auth,
+            sandbox,
+            engines,
+            guests,
+            limits,
+            tenant_limits,
+            model_memory,
+            upload_wait,
+            egress,
+            invocations,
+        } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -157,6 +183,8 @@ impl Platform {
             uploading: Arc::default(),
             audits: audit::Audits::default(),
             upload_wait,
+            invocations: Invocations::new(invocations),
+            repeats: Repeats::default(),
         });
         guests.connect(&platform);
         Ok(platform)

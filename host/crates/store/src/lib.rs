@@ -45,4 +45,5 @@ pub use queue::{
 pub use store::Store;
 pub use view::{
     IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow,
+    WebhookRow,
 };

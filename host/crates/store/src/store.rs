@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aimass_core::event::{Actor, Event};
 use aimass_core::seam::KeyValue;
-use aimass_core::{Code, Fault, Result};
+use aimass_core::{Code, Fault, Result, Tenant};
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
+use zeroize::Zeroizing;
 
 use crate::blobs::Blobs;
 use crate::failure::{io_fault, make_folder};
@@ -67,6 +68,7 @@ struct Inner {
     data: Arc<GuestData>,
     blobs: Blobs,
     queue: Arc<Queue>,
+    keys: Keys,
     _lock: Arc<FolderLock>,
 }
 
@@ -120,14 +122,14 @@ impl Store {
         let writes = Arc::new(Committer::start("store-journal", log, writer, &options)?);
         let keys = Keys::new(vault, Arc::clone(&writes));
         let blobs = Blobs::open(dir, keys.clone())?;
-        let queue = Arc::new(Queue::open(dir, &options, Arc::clone(&lock), keys)?);
+        let queue = Arc::new(Queue::open(dir, &options, Arc::clone(&lock), keys.clone())?);
         if opened.journal_is_short {
             // What the lost records named would be swept.
             tracing::error!("no blobs are swept, since the journal has lost records");
         } else {
             blobs.sweep(&State::committed(shared.index.load_full()))?;
         }
-        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, queue, _lock: lock })))
+        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, queue, keys, _lock: lock })))
     }
 
     /// Decides and records one change of state.
@@ -176,6 +178,14 @@ impl Store {
     /// The guests' key-value data. The folder stays in use until this is dropped as well, or the store closed.
     pub fn key_value(&self) -> Arc<dyn KeyValue> {
         Arc::clone(&self.0.data) as Arc<dyn KeyValue>
+    }
+
+    /// A key of a tenant's own for what `context` says. The same each time, and gone with the tenant's data key.
+    ///
+    /// # Errors
+    /// `storage_full`, `unavailable` if the tenant has no data key yet and gets none.
+    pub async fn derived_key(&self, tenant: &Tenant, context: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>> {
+        Ok(self.0.keys.get_or_create(tenant.name()).await?.derive(context))
     }
 
     /// The calls that were accepted, and what became of them.

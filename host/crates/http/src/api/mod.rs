@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod egress;
 pub(crate) mod identity;
+pub(crate) mod invocations;
 pub(crate) mod models;
 pub(crate) mod plugins;
 pub(crate) mod signers;
@@ -11,3 +12,4 @@ pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod upload;
 pub(crate) mod usage;
+pub(crate) mod webhooks;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aimass_core::{Code, Fault, Name, Result};
 
 use super::index::{Index, share};
-use super::item::{Failure, ItemRow, ItemState, LeaseWish, NewItem, Put, QueueLimits, QueueUse, Sealed, Values};
+use super::item::{Failure, ItemRow, ItemState, LeaseWish, NewItem, Put, QueueLimits, QueueUse, Sealed, Topic, Values};
 
 /// An item's new row, or none where it goes; with what is kept beside it.
 pub(super) struct Step {
@@ -133,6 +133,29 @@ impl Desk<'_> {
         }
         let step = Step { request: Some(sealed.values), ..Step::to(row.clone()) };
         Ok((vec![step], Put { row, known: false }))
+    }
+
+    /// Puts an item that has ended already.
+    pub(super) fn keep(
+        &self,
+        tenant: &Name,
+        new: NewItem,
+        (request, result): (Sealed, Sealed),
+        keep_ms: u64,
+        now: u64,
+    ) -> Result<(Vec<Step>, Put)> {
+        let (mut steps, put) = self.put(tenant, new, request, None, now)?;
+        let Some(step) = steps.pop() else { return Ok((steps, put)) };
+        let row = ItemRow { state: ItemState::Done, result: Some(result.held), ..ended(put.row, keep_ms, now) };
+        let step = Step { row: Some(row.clone()), result: Some(result.values), ..step };
+        Ok((vec![step], Put { row, known: false }))
+    }
+
+    /// Makes what waits for one subject due.
+    pub(super) fn hasten(&self, tenant: &Name, topic: Topic, subject: &str, now: u64) -> Vec<Step> {
+        let waits = |row: &ItemRow| row.topic == topic && row.subject == subject && row.state == ItemState::Queued;
+        let rows = self.all_of(tenant).into_iter().filter(|row| waits(row) && row.due_ms > now);
+        rows.map(|row| Step::to(ItemRow { due_ms: now, ..row })).collect()
     }
 
     fn has_room(&self, tenant: &Name, row: &ItemRow, limits: QueueLimits) -> Result<()> {

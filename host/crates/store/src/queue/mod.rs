@@ -136,6 +136,29 @@ impl Queue {
         put
     }
 
+    /// Puts an item that has ended already, with its result: it is never run, and kept for `keep_ms`.
+    ///
+    /// # Errors
+    /// As for [`Queue::put`].
+    pub async fn keep(&self, tenant: &Tenant, new: NewItem, result: Parts, keep_ms: u64, now: u64) -> Result<Put> {
+        let owner = tenant.name().clone();
+        let (new, request, placed) = self.sealed(&owner, new).await?;
+        placed.keep();
+        let of = Of { tenant: &owner, id: &new.id, part: "result" };
+        let (result, placed) = self.bodies.seal(of, result).await?;
+        placed.keep();
+        change(&self.committer, move |desk| desk.keep(&owner, new, (request, result), keep_ms, now)).await
+    }
+
+    /// Makes what waits for one subject due now.
+    ///
+    /// # Errors
+    /// `storage_full`, `unavailable`.
+    pub async fn hasten(&self, tenant: &Tenant, topic: Topic, subject: &str, now: u64) -> Result<()> {
+        let (owner, subject) = (tenant.name().clone(), subject.to_owned());
+        change(&self.committer, move |desk| Ok((desk.hasten(&owner, topic, &subject, now), ()))).await
+    }
+
     async fn sealed(&self, owner: &Name, mut new: NewItem) -> Result<(NewItem, item::Sealed, bodies::Placed)> {
         new.check()?;
         let request = std::mem::take(&mut new.request);

@@ -182,6 +182,7 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         | Event::TransferRuleRemoved { .. }
         | Event::EgressRefused { .. }
         | Event::UsageRecorded { .. } => super::egress::changes(state, &record.event, &mut out)?,
+        Event::WebhookSet { .. } | Event::WebhookRemoved { .. } => super::webhooks::changes(state, record, &mut out)?,
     }
     Ok(out)
 }

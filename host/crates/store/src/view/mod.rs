@@ -9,6 +9,7 @@ mod open;
 mod rows;
 mod state;
 mod uploads;
+mod webhooks;
 
 pub(crate) use apply::changes;
 pub use identity::{IssuerRow, RoleRow};
@@ -17,3 +18,4 @@ pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
 pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
 pub(crate) use state::Pending;
 pub use state::State;
+pub use webhooks::WebhookRow;
