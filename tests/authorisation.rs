@@ -17,6 +17,9 @@ fn concrete(route: &Route, jti: &str, run: &str) -> String {
         .replace("{jti}", jti)
         .replace("{kid}", "k")
         .replace("{upload}", "0198c0de000070008000000000000000")
+        .replace("{webhook}", "done")
+        .replace("{delivery}", "msg_0198c0de000070008000000000000000")
+        .replace("{invocation}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
         .replace("{host}", "api.example.com")
         .replace("{alias}", "prod")
@@ -75,6 +78,8 @@ fn f35_every_route_is_guarded() {
     }
     acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
+    let webhook = json!({ "name": "done", "url": "https://hooks.example.com/" });
+    acme.post("/api/v1/webhooks", &webhook).expect(201);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
     let jti = tokens["items"][0]["jti"].as_str().unwrap();
 
@@ -93,6 +98,15 @@ fn f35_every_route_is_guarded() {
             continue;
         }
         assert_eq!(anonymous.status, 401, "{} {path} without a token", route.method);
+        if route.access == Access::Signed {
+            // A token is no signature, whosever it is.
+            for client in [&acme, &other, &server.operator()] {
+                let refused = call(client, &route, &path).problem(401, "unauthenticated").json();
+                assert_eq!(refused["detail"], anonymous.json()["detail"]);
+            }
+            covered.insert((route.method.to_string(), route.path));
+            continue;
+        }
         let is_grpc = path.starts_with("/inference.");
         assert!(is_grpc || anonymous.header("www-authenticate").starts_with("Bearer"));
         let forged = call(&server.with("eyJhbGciOiJub25lIn0.e30."), &route, &path);
@@ -104,15 +118,16 @@ fn f35_every_route_is_guarded() {
             }
             Access::Token => ALL_SCOPES.iter().copied().filter(|s| !s.ends_with(":invoke")).collect(),
             Access::Operator => ALL_SCOPES.to_vec(),
-            Access::Public => unreachable!(),
+            Access::Public | Access::Signed => unreachable!(),
         };
         let weak = call(&server.token("acme", &scopes), &route, &path);
         assert_eq!(weak.status, 403, "{} {path} with too little scope", route.method);
 
         let theirs = call(&other, &route, &path);
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
-        let names_something =
-            ["{name}", "{jti}", "{model}", "{upload}", "{signer}"].iter().any(|part| route.path.contains(part));
+        let names_something = ["{name}", "{jti}", "{model}", "{upload}", "{signer}", "{invocation}", "{webhook}"]
+            .iter()
+            .any(|part| route.path.contains(part));
         match route.access {
             // Lists of one's own; what is not there is not ready; errors of a stream stand in its messages.
             _ if is_grpc || ends(&["index", "stats"]) => {

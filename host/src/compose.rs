@@ -103,6 +103,8 @@ impl Node {
                 region: config.region.clone(),
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
+            watched: config.watched.clone(),
+            invocations: config.invocations,
         })?;
         platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
@@ -139,24 +141,37 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
-        // The app is what runs them, so it is there before they go on.
-        self.platform.resume_runs()?;
-        let timetable = self.platform.clone();
-        let triggers = tokio::spawn(async move { timetable.follow_triggers().await });
+        let [timetable, events, folders, metrics] = [(); 4].map(|()| self.platform.clone());
+        let triggers = [
+            tokio::spawn(async move { folders.follow_folders().await }),
+            tokio::spawn(async move { metrics.follow_metrics().await }),
+            tokio::spawn(async move { timetable.follow_triggers().await }),
+            tokio::spawn(async move { events.follow_events().await }),
+        ];
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
         let platform = self.platform.clone();
         let rollouts = tokio::spawn(async move { platform.follow_rollouts().await });
+        let (stop_calls, stopped) = tokio::sync::watch::channel(false);
+        let calls = tokio::spawn(self.platform.clone().run_invocations(self.app.runner(), stopped.clone()));
+        let webhooks = tokio::spawn(self.platform.clone().run_webhooks(stopped));
+        let platform = self.platform.clone();
+        let sweep = tokio::spawn(async move { platform.forget_ended().await });
+        let grace = self.listening.grace;
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
+        stop_calls.send_replace(true);
+        // Those that do not end in time run again at the next start.
+        let calls_ended = tokio::time::timeout(grace, async { (calls.await, webhooks.await) }).await.is_ok();
+        sweep.abort();
         watch.abort();
         issuers.abort();
-        triggers.abort();
+        triggers.iter().for_each(tokio::task::JoinHandle::abort);
         rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;
-        served.map_err(Fault::internal)
+        served.map(|ended| ended && calls_ended).map_err(Fault::internal)
     }
 }
 

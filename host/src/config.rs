@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aimass_core::Name;
 use aimass_egress::PrivateDestination;
+use aimass_platform::{InvocationsConfig, QueueLimits};
 use clap::Args;
 use serde::Deserialize;
 
@@ -106,9 +107,30 @@ pub(crate) struct Raw {
     /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
     #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
     egress_roots: Option<PathBuf>,
+    /// Asynchronous calls that run at once; one does while live calls keep all cores busy [default: one per core]
+    #[arg(long, env = "AIMASS_ASYNC_CALLS", value_name = "NUMBER")]
+    async_calls: Option<usize>,
+    /// Attempts of an asynchronous call until it is given up [default: 5]
+    #[arg(long, env = "AIMASS_CALL_ATTEMPTS", value_name = "NUMBER")]
+    call_attempts: Option<u32>,
+    /// How long the result of an asynchronous call is kept, seconds [default: 86400]
+    #[arg(long, env = "AIMASS_RESULT_TTL_SECONDS", value_name = "SECONDS")]
+    result_ttl_seconds: Option<u64>,
+    /// How long an asynchronous call is kept that was given up, seconds [default: 1209600]
+    #[arg(long, env = "AIMASS_DEAD_LETTER_TTL_SECONDS", value_name = "SECONDS")]
+    dead_letter_ttl_seconds: Option<u64>,
+    /// Asynchronous calls of one tenant that may wait or run [default: 100000]
+    #[arg(long, env = "AIMASS_TENANT_QUEUE_CALLS", value_name = "NUMBER")]
+    tenant_queue_calls: Option<u64>,
+    /// What one tenant's asynchronous calls and their results may take on the disk, MiB [default: 1024]
+    #[arg(long, env = "AIMASS_TENANT_QUEUE_MIB", value_name = "MIB")]
+    tenant_queue_mib: Option<u64>,
     /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
     #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
     region: Option<String>,
+    /// A folder that a tenant's triggers may watch for objects; several with commas between [default: none]
+    #[arg(long, env = "AIMASS_WATCH_FOLDER", value_name = "TENANT=FOLDER", value_delimiter = ',')]
+    watch_folder: Option<Vec<String>>,
     /// How long calls under way may take to end when the node stops, seconds [default: 30]
     #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
     grace_seconds: Option<u64>,
@@ -157,7 +179,10 @@ pub(crate) struct Config {
     pub(crate) egress_private: Vec<PrivateDestination>,
     pub(crate) egress_roots: Option<PathBuf>,
     pub(crate) region: Option<Name>,
+    pub(crate) invocations: InvocationsConfig,
     pub(crate) grace: Duration,
+    /// Folders that tenants' triggers may watch.
+    pub(crate) watched: Vec<(Name, PathBuf)>,
 }
 
 /// Where the node's certificate and its key are.
@@ -232,6 +257,23 @@ impl Raw {
             region: (self.region.or(file.region))
                 .map(|text| text.parse::<Name>().map_err(|fault| format!("`region`: {}", fault.detail())))
                 .transpose()?,
+            watched: (self.watch_folder.or(file.watch_folder).unwrap_or_default().iter())
+                .map(|text| watched(text))
+                .collect::<Result<_, _>>()?,
+            invocations: InvocationsConfig {
+                workers: self.async_calls.or(file.async_calls).unwrap_or(cores),
+                attempts: self.call_attempts.or(file.call_attempts).unwrap_or(5),
+                result_ttl: Duration::from_secs(
+                    self.result_ttl_seconds.or(file.result_ttl_seconds).unwrap_or(24 * 3_600),
+                ),
+                dead_ttl: Duration::from_secs(
+                    self.dead_letter_ttl_seconds.or(file.dead_letter_ttl_seconds).unwrap_or(14 * 24 * 3_600),
+                ),
+                limits: QueueLimits {
+                    entries: self.tenant_queue_calls.or(file.tenant_queue_calls).unwrap_or(100_000),
+                    bytes: (self.tenant_queue_mib.or(file.tenant_queue_mib).unwrap_or(1_024)).saturating_mul(1 << 20),
+                },
+            },
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -250,6 +292,11 @@ impl Raw {
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
         within("connections", config.connections.unwrap_or(1) as u64, 1, 1 << 20)?;
         within("client-wait-seconds", config.client_wait.as_secs(), 1, 3_600)?;
+        within("async-calls", config.invocations.workers as u64, 1, 10_000)?;
+        within("call-attempts", config.invocations.attempts.into(), 1, 100)?;
+        within("result-ttl-seconds", config.invocations.result_ttl.as_secs(), 1, 366 * 24 * 3_600)?;
+        within("dead-letter-ttl-seconds", config.invocations.dead_ttl.as_secs(), 1, 366 * 24 * 3_600)?;
+        within("tenant-queue-mib", config.invocations.limits.bytes >> 20, 1, 1 << 20)?;
         within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
         if config.issuer.is_empty() || config.issuer.len() > 256 {
             return Err("`issuer` is 1 to 256 bytes".to_owned());
@@ -265,6 +312,18 @@ impl Raw {
     /// The data folder alone, for commands that only look for a token there.
     pub(crate) fn data_folder() -> Option<PathBuf> {
         std::env::var_os("AIMASS_DATA").map(PathBuf::from).or_else(default_data)
+    }
+}
+
+/// `TENANT=FOLDER`.
+fn watched(text: &str) -> Result<(Name, PathBuf), String> {
+    let (tenant, folder) = text.split_once('=').ok_or("`watch-folder` is TENANT=FOLDER")?;
+    let tenant = tenant.parse::<Name>().map_err(|fault| format!("`watch-folder`: {}", fault.detail()))?;
+    // Before anything starts, and so that a folder is known by one path.
+    let folder = std::path::absolute(folder).map_err(|e| format!("`watch-folder`: {folder}: {e}"))?;
+    match folder.is_dir() {
+        true => Ok((tenant, folder)),
+        false => Err(format!("`watch-folder`: {} is no folder", folder.display())),
     }
 }
 
@@ -324,6 +383,17 @@ mod tests {
             (config.egress_private[0].to_string().as_str(), config.region.unwrap().as_str()),
             ("[::1]:8443", "eu")
         );
+    }
+
+    #[test]
+    fn a_watched_folder_is_a_tenants_and_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = |text: String| Raw { data: Some("x".into()), watch_folder: Some(vec![text]), ..Raw::default() };
+        for bad in ["acme", "acme=/nowhere/at/all", "A=/tmp", "=/tmp"] {
+            assert!(raw(bad.to_owned()).checked(None).unwrap_err().contains("watch-folder"), "{bad}");
+        }
+        let config = raw(format!("acme={}", folder.path().display())).checked(None).unwrap();
+        assert_eq!(config.watched[0].1, folder.path());
     }
 
     #[test]

@@ -29,11 +29,14 @@ guests! {
     probe = "tests/guests/probe";
     caller = "tests/guests/caller";
     echo = "tests/guests/echo";
+    once = "tests/guests/once";
     text = "tests/guests/text";
+    inbox = "tests/guests/inbox";
     broken = "tests/guests/broken";
     tensors = "tests/guests/tensors";
     hello = "plugins/hello-http";
     counter = "plugins/counter";
+    changes = "plugins/changes";
     file_type = "plugins/file-type";
     image_detect = "plugins/image-detect";
     ocr = "plugins/ocr";

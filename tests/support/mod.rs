@@ -49,6 +49,8 @@ pub const ALL_SCOPES: &[&str] = &[
     "usage:read",
     "triggers:read",
     "triggers:write",
+    "webhooks:read",
+    "webhooks:write",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.

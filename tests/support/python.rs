@@ -20,6 +20,8 @@ static CLIENTS: Environment = Environment { requirements: "requirements.txt", op
 /// What the example plugins are compared with.
 static REFERENCES: Environment =
     Environment { requirements: "references.txt", options: &["--no-deps"], folder: OnceLock::new() };
+/// Standard Webhooks' own library.
+static WEBHOOKS: Environment = Environment { requirements: "webhooks.txt", options: &[], folder: OnceLock::new() };
 /// What tokens are forged with.
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
 
@@ -65,6 +67,19 @@ pub fn attacker(script: &str, arguments: &[&str]) -> String {
     run(ATTACKERS.python().arg(path(script)).args(arguments))
 }
 
+/// Runs a script that reads `input` and needs the packages of `webhooks.txt`, and returns what it printed.
+pub fn webhooks(script: &str, input: &[u8]) -> String {
+    webhooks_with(script, &[], input)
+}
+
+/// The same with arguments.
+pub fn webhooks_with(script: &str, arguments: &[&str], input: &[u8]) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    file.rewind().unwrap();
+    run(WEBHOOKS.python().arg(path(script)).args(arguments).stdin(file))
+}
+
 /// Starts a client that talks over its standard input and output.
 pub fn start(script: &str, arguments: &[&str]) -> Child {
     let mut command = CLIENTS.python();
@@ -74,15 +89,10 @@ pub fn start(script: &str, arguments: &[&str]) -> Child {
 
 /// Runs a client that reads `input`, and returns what it printed.
 pub fn filter(script: &str, input: &[u8]) -> String {
-    filter_with(script, &[], input)
-}
-
-/// The same with arguments.
-pub fn filter_with(script: &str, arguments: &[&str], input: &[u8]) -> String {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(input).unwrap();
     file.rewind().unwrap();
-    run(CLIENTS.python().arg(path(script)).args(arguments).stdin(file))
+    run(CLIENTS.python().arg(path(script)).stdin(file))
 }
 
 fn path(script: &str) -> PathBuf {

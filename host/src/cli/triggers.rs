@@ -18,6 +18,10 @@ const TRIGGERS: &str = "/api/v1/triggers";
 #[command(after_help = "Examples:
   aimass triggers create nightly --cron '30 2 * * *' --time-zone Europe/Berlin --function report
   aimass triggers create scores --cron '@hourly' --catch-up none --model ranking@3 --input request.json
+  aimass triggers create incoming --webhook --function intake --path /orders
+  aimass triggers create files --folder /data/incoming --suffix .csv --function import
+  aimass triggers create slow --when 'p99_ms > 200.0 && requests > 100.0' --of ranking --function alert
+  aimass triggers create watch --on version.created --if 'event.data.version > 1' --tell notifier
   aimass triggers list
   aimass triggers fire nightly
   aimass triggers runs nightly
@@ -26,7 +30,17 @@ const TRIGGERS: &str = "/api/v1/triggers";
 
 A schedule has five fields (minute, hour, day, month, weekday), or six with seconds before them, and means the clock of
 its time zone: a time that does not exist when clocks go forward runs at the jump, one that exists twice runs once. Of
-runs that were missed while no node was there, the newest is caught up with if it is not too late (--catch-up).")]
+runs that were missed while no node was there, the newest is caught up with if it is not too late (--catch-up).
+
+A folder is one that the operator lets the tenant watch (aimass serve --watch-folder TENANT=FOLDER); each object in it,
+also one that lies there already, runs once, and is the function's body.
+
+`--when` is a condition over the last minute of a version: requests, errors, error_rate (0 to 1), p50_ms, p99_ms. It
+fires when it begins to hold.
+
+A webhook comes to /hooks/TENANT/NAME, signed as Standard Webhooks has it; its secret is shown once, when the trigger is
+made. Events are CloudEvents; `--if` is a condition over `event` in the Common Expression Language. A run is an
+asynchronous call: aimass invocations shows what it answered.")]
 pub(super) enum Triggers {
     /// Make a trigger, or replace one
     Create(Box<Create>),
@@ -87,6 +101,21 @@ pub(super) struct Create {
     /// How late a missed run may still be caught up with (`2h`), or `none`
     #[arg(long, value_name = "TIME", default_value = "1h", requires = "cron")]
     catch_up: CatchUp,
+    /// Only if this holds of the event
+    #[arg(long = "if", value_name = "CONDITION", requires = "on")]
+    condition: Option<String>,
+    /// Whose figures: NAME, NAME@3 or NAME:prod
+    #[arg(long, value_name = "NAME", requires = "when")]
+    of: Option<String>,
+    /// Only objects whose names end so
+    #[arg(long, value_name = "END", requires = "folder")]
+    suffix: Option<String>,
+    /// How often the folder is looked into, or the condition asked
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    every: humantime::Duration,
+    /// Make a new secret for the webhooks; the old one is void at once
+    #[arg(long, requires = "webhook")]
+    rotate_secret: bool,
     #[command(flatten)]
     what: What,
     /// The model's input: a file with a request of the Open Inference Protocol, or the request itself
@@ -113,6 +142,18 @@ pub(super) struct When {
     /// At the times of this schedule
     #[arg(long, value_name = "SCHEDULE")]
     cron: Option<String>,
+    /// When such an event happens: version.created; several with commas between
+    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    on: Vec<String>,
+    /// When a signed webhook comes in
+    #[arg(long)]
+    webhook: bool,
+    /// When an object arrives in this folder
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<String>,
+    /// When figures begin to fulfil this condition
+    #[arg(long, value_name = "CONDITION", requires = "of")]
+    when: Option<String>,
 }
 
 /// What it runs.
@@ -122,9 +163,12 @@ pub(super) struct What {
     /// A model, or a plugin that is called like one: NAME, NAME@3 or NAME:prod
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// An HTTP function: NAME, NAME@3 or NAME:prod
+    /// An HTTP function: NAME, NAME@3 or NAME:prod. It gets what fired the trigger as its request
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
+    /// A plugin that is told of events: NAME, NAME@3 or NAME:prod
+    #[arg(long, value_name = "NAME")]
+    tell: Option<String>,
 }
 
 /// A time, or none.
@@ -144,14 +188,34 @@ impl std::str::FromStr for CatchUp {
 
 impl Create {
     fn document(&self) -> Outcome<Value> {
-        let cron = json!({
-            "schedule": self.when.cron,
-            "time_zone": self.time_zone,
-            "catch_up_seconds": self.catch_up.0.as_secs(),
-        });
-        let mut run = match (&self.what.model, &self.what.function) {
-            (Some(model), _) => json!({ "infer": { "model": model } }),
-            (None, function) => json!({ "function": { "plugin": function, "method": self.method, "path": self.path } }),
+        let on = match &self.when {
+            When { cron: Some(schedule), .. } => json!({ "cron": {
+                "schedule": schedule,
+                "time_zone": self.time_zone,
+                "catch_up_seconds": self.catch_up.0.as_secs(),
+            } }),
+            When { webhook: true, .. } => json!({ "webhook": {} }),
+            When { when: Some(condition), .. } => {
+                json!({ "metric": { "of": self.of, "when": condition, "every_seconds": self.every.as_secs() } })
+            }
+            When { folder: Some(folder), .. } => {
+                let mut object = json!({ "folder": folder, "every_seconds": self.every.as_secs() });
+                if let Some(suffix) = &self.suffix {
+                    object["suffix"] = json!(suffix);
+                }
+                json!({ "object": object })
+            }
+            When { on, .. } => match &self.condition {
+                Some(condition) => json!({ "event": { "kinds": on, "if": condition } }),
+                None => json!({ "event": { "kinds": on } }),
+            },
+        };
+        let mut run = match &self.what {
+            What { model: Some(model), .. } => json!({ "infer": { "model": model } }),
+            What { tell: Some(plugin), .. } => json!({ "event": { "plugin": plugin } }),
+            What { function, .. } => {
+                json!({ "function": { "plugin": function, "method": self.method, "path": self.path } })
+            }
         };
         if let Some(input) = &self.input {
             run["infer"]["body"] = read_json(input)?;
@@ -161,7 +225,7 @@ impl Create {
                 run["function"][field] = json!(value);
             }
         }
-        Ok(json!({ "on": { "cron": cron }, "run": run }))
+        Ok(json!({ "on": on, "run": run }))
     }
 }
 
@@ -170,7 +234,15 @@ impl Triggers {
         let path = |name: &str| format!("{TRIGGERS}/{name}");
         match self {
             Self::Create(wish) => {
-                show(&client.json(Method::PUT, &path(&wish.name), Some(&wish.document()?)).await?, json);
+                let query = if wish.rotate_secret { "?rotate-secret=true" } else { "" };
+                let path = format!("{}{query}", path(&wish.name));
+                let trigger = client.json(Method::PUT, &path, Some(&wish.document()?)).await?;
+                show(&trigger, json);
+                if let (false, Some(secret)) = (json, trigger["secret"].as_str()) {
+                    let tenant = client.tenant().unwrap_or_else(|_| "TENANT".to_owned());
+                    println!("webhooks come to {}/hooks/{tenant}/{}", client.url(), wish.name);
+                    println!("signed with {secret} (shown this once)");
+                }
             }
             Self::List => {
                 let headings = ["NAME", "WHEN", "RUNS", "NEXT", "LAST RUN", "STATE"];
@@ -250,11 +322,11 @@ fn runs(items: &Value, json: bool) {
             format!("{}{late}", output::cell(&cause["type"])),
             output::time(&run["fired_ms"]),
             output::cell(&run["state"]),
-            output::cell(&run["status"]),
-            output::cell(&run["detail"]),
+            output::cell(&run["attempts"]),
+            output::cell(&run["failure"]["detail"]),
         ]
     });
-    println!("{}", output::table(&["ID", "CAUSE", "FIRED", "STATE", "STATUS", "DETAIL"], rows));
+    println!("{}", output::table(&["ID", "CAUSE", "FIRED", "STATE", "ATTEMPTS", "FAILURE"], rows));
 }
 
 fn fired(name: &str, run: &Value, json: bool) {
@@ -265,15 +337,32 @@ fn fired(name: &str, run: &Value, json: bool) {
 }
 
 fn when(trigger: &Value) -> String {
-    let cron = &trigger["on"]["cron"];
-    format!("{} ({})", output::cell(&cron["schedule"]), output::cell(&cron["time_zone"]))
+    let on = &trigger["on"];
+    if let Some(cron) = on["cron"].as_object() {
+        return format!("{} ({})", output::cell(&cron["schedule"]), output::cell(&cron["time_zone"]));
+    }
+    if let Some(metric) = on["metric"].as_object() {
+        return format!("{} of {}", output::cell(&metric["when"]), output::cell(&metric["of"]));
+    }
+    if let Some(object) = on["object"].as_object() {
+        return format!("objects in {} {}", output::cell(&object["folder"]), output::cell(&on["object"]["suffix"]));
+    }
+    match (on["webhook"].is_null(), on["event"]["if"].as_str()) {
+        (false, _) => "webhook".to_owned(),
+        (true, None) => output::cell(&on["event"]["kinds"]),
+        (true, Some(condition)) => {
+            format!("{} if {}", output::cell(&on["event"]["kinds"]), output::printable(condition))
+        }
+    }
 }
 
 fn what(trigger: &Value) -> String {
-    let (infer, function) = (&trigger["run"]["infer"], &trigger["run"]["function"]);
-    match infer.is_null() {
-        false => format!("infer {}", output::cell(&infer["model"])),
-        true => ["method", "plugin", "path"].map(|field| output::cell(&function[field])).join(" "),
+    let run = &trigger["run"];
+    let function = &run["function"];
+    match (run["infer"].is_null(), run["event"].is_null()) {
+        (false, _) => format!("infer {}", output::cell(&run["infer"]["model"])),
+        (_, false) => format!("tell {}", output::cell(&run["event"]["plugin"])),
+        _ => ["method", "plugin", "path"].map(|field| output::cell(&function[field])).join(" "),
     }
 }
 

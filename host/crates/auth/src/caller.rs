@@ -24,12 +24,6 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The tenant's own work, that nobody asks for at the moment: what a trigger runs. `tenant` was vouched for when it
-    /// was set up, and so was what it may do.
-    pub fn on_behalf_of(tenant: Tenant, subject: String, scopes: Scopes) -> Self {
-        Self { jti: subject.clone(), subject, tenant: Some(tenant), scopes, expires: u64::MAX, kid: None }
-    }
-
     /// The tenant that it acts for.
     ///
     /// # Errors

@@ -48,6 +48,11 @@ impl WebhookSecret {
         Ok(Self(Zeroizing::new(key.to_vec())))
     }
 
+    /// The secret that is this key.
+    pub fn of(key: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(key.to_vec()))
+    }
+
     /// Reads `whsec_` and base64.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 mod deployment;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -13,11 +14,11 @@ use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
 mod trigger;
-
-pub use trigger::{
-    CronSource, FunctionTarget, InferTarget, RunCause, RunOutcome, Trigger, TriggerRun, TriggerSource, TriggerTarget,
-};
+mod upload;
 pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
+pub use trigger::*;
+pub use upload::{Provenance, SignedBy, UploadWish};
+pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,47 +94,6 @@ pub struct Inspection {
     /// The device that was asked for at the upload of a model.
     #[serde(default)]
     pub device: Device,
-}
-
-/// Who vouches for a version's bytes, by a signature over their digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedBy {
-    /// The public key (Ed25519), base64 of its 32 bytes.
-    pub key: String,
-    /// The name of the trusted signer whose key it was; none if nobody's whom the tenant trusts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signer: Option<Name>,
-}
-
-/// How a version came to be what it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// The upload that it was compiled for in the background.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upload: Option<String>,
-    /// Who signed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed_by: Option<SignedBy>,
-    /// Interfaces that it imports and the version before did not, without versions, sorted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub new_imports: Vec<String>,
-}
-
-/// What an upload asked for, kept while its component is compiled in the background.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UploadWish {
-    /// The request's `Idempotency-Key`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<String>,
-    /// What the newest version must be when it is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<Digest>,
-    /// Whether it may import more than the version before.
-    #[serde(default)]
-    pub allow_new_imports: bool,
-    /// Who signed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed_by: Option<SignedBy>,
 }
 
 /// Settings of a plugin, read by the guest through `wasi:config/store`.
@@ -452,6 +412,33 @@ pub enum Event {
         /// How many such requests this stands for.
         count: u64,
     },
+    /// An asynchronous call was given up. It changes nothing here: the queue knows more of it.
+    InvocationGivenUp {
+        /// Whose.
+        tenant: Name,
+        /// The call's id.
+        id: String,
+        /// The plugin or model that was called.
+        name: String,
+        /// The code of the last attempt's fault.
+        code: String,
+    },
+    /// A webhook endpoint was made, or replaced by this.
+    WebhookSet {
+        /// Whose.
+        tenant: Name,
+        /// What the tenant calls it.
+        name: Name,
+        /// The endpoint.
+        endpoint: WebhookEndpoint,
+    },
+    /// A webhook endpoint is gone.
+    WebhookRemoved {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+    },
     /// What a tenant used in one hour, so far.
     UsageRecorded {
         /// Whose.
@@ -467,6 +454,9 @@ pub enum Event {
         name: Name,
         /// All of it.
         trigger: Trigger,
+        /// The secret of its webhooks, among the tenant's sealed bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Digest>,
     },
     /// A trigger is gone, with what was recorded of its runs.
     TriggerDeleted {
@@ -492,16 +482,5 @@ pub enum Event {
         name: Name,
         /// The run.
         run: TriggerRun,
-    },
-    /// A run of a trigger ended.
-    TriggerRunEnded {
-        /// Whose.
-        tenant: Name,
-        /// Which trigger's.
-        name: Name,
-        /// Which run.
-        run: String,
-        /// How.
-        outcome: RunOutcome,
     },
 }

@@ -7,10 +7,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aimass_platform::Platform;
+use aimass_platform::{Platform, Runner};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::depth::Depth;
 use crate::guard::Answered;
+use crate::later::{Replay, Vouched};
 use crate::linger::Lingering;
 use crate::metrics::Metrics;
 use crate::problem::{Rejection, finish};
@@ -41,6 +43,11 @@ impl RequestId {
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let id = uuid::Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or_default(), &distinct());
         let text: &str = id.into_uuid().as_simple().encode_lower(&mut buffer);
+        Self(text.into())
+    }
+
+    /// The id of a request that did not come over the network.
+    pub(crate) fn named(text: &str) -> Self {
         Self(text.into())
     }
 
@@ -76,10 +83,7 @@ impl fmt::Display for RequestId {
 impl App {
     /// The application over a platform.
     pub fn new(platform: Arc<Platform>) -> Arc<Self> {
-        let app = Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false) });
-        let performs = Arc::downgrade(&app);
-        app.platform.connect(performs);
-        app
+        Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false) })
     }
 
     pub(crate) fn platform(&self) -> &Arc<Platform> {
@@ -108,6 +112,11 @@ impl App {
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
+    /// What runs asynchronous calls: it answers them as if they came again.
+    pub fn runner(self: &Arc<Self>) -> Arc<dyn Runner> {
+        Arc::new(Replay::new(self.clone()))
+    }
+
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         routes::router(self.clone())
     }
@@ -123,30 +132,45 @@ pub(crate) async fn handle(
     let started = Instant::now();
     let id = RequestId::new();
     let request = Lingering::over(request, wait);
-    let (path, response);
-    match Depth::of(request.headers()) {
-        Err(fault) => {
-            path = request.uri().path().to_owned();
-            response = Rejection(fault).into_response();
-        }
-        Ok(depth) if request.uri().path().starts_with(functions::PREFIX) => {
-            path = functions::PREFIX.to_owned();
-            let called = functions::call(&app, request, depth, &id).await;
-            response = called.unwrap_or_else(|fault| Rejection(fault).into_response());
-        }
-        Ok(depth) => {
-            path = request.uri().path().to_owned();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(app.clone());
-            request.extensions_mut().insert(id.clone());
-            request.extensions_mut().insert(depth);
-            let Ok(answer) = router.oneshot(request).await;
-            response = answer;
-        }
-    }
+    let path = request.uri().path();
+    // All that is needed of the hot path's is known.
+    let path = if path.starts_with(functions::PREFIX) { functions::PREFIX.to_owned() } else { path.to_owned() };
+    let response = match Depth::of(request.headers()) {
+        Err(fault) => Rejection(fault).into_response(),
+        Ok(depth) => answer(&app, router, request, depth, &id, None).await,
+    };
     let route = response.extensions().get::<Answered>().map_or("unknown", |answered| answered.0);
     app.metrics.answered(route, response.status().as_u16(), started.elapsed());
     Ok(finish(&path, id.as_str(), response))
+}
+
+/// Answers a request: one from the network, or one that was accepted before, on behalf of who is vouched for.
+pub(crate) async fn answer<B>(
+    app: &Arc<App>,
+    router: Router,
+    request: Request<B>,
+    depth: Depth,
+    id: &RequestId,
+    vouched: Option<Vouched>,
+) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    if request.uri().path().starts_with(functions::PREFIX) {
+        let called = functions::call(app, request, depth, id, vouched).await;
+        return called.unwrap_or_else(|fault| Rejection(fault).into_response());
+    }
+    let mut request = request.map(Body::new);
+    let extensions = request.extensions_mut();
+    extensions.insert(app.clone());
+    extensions.insert(id.clone());
+    extensions.insert(depth);
+    if let Some(vouched) = vouched {
+        extensions.insert(vouched);
+    }
+    let Ok(response) = router.oneshot(request).await;
+    response
 }
 
 #[cfg(test)]

@@ -1,62 +1,57 @@
 //! `/fn/{tenant}/{plugin}[@version|:alias]/…`: HTTP functions.
 
-use aimass_core::limits::CALL_DEPTH;
+use aimass_core::limits::{CALL_DEPTH, MAX_FUNCTION_BODY};
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::{CallOptions, Caller, ServedVersion};
+use aimass_platform::{Asked, CallOptions, Caller, ServedVersion};
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
 use crate::app::{App, RequestId};
 use crate::depth::Depth;
+use crate::extract::whole_body;
 use crate::guard::{Answered, caller};
-use crate::linger::Lingering;
-use crate::routing;
+use crate::later::{self, Head, Vouched};
+use crate::{prefer, routing};
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
 
 /// Calls the function that the path names. The guest sees the rest of the path, and what was taken off it in
 /// `x-forwarded-prefix`; it never sees a token of the platform.
-pub(crate) async fn call(app: &App, request: Request<Lingering>, depth: Depth, id: &RequestId) -> Result<Response> {
-    // A wrong path is told before a wrong token.
-    let target = Target::parse(request.uri())?;
-    let caller = caller(app, request.headers()).await.ok();
-    serve(app, caller.as_deref(), target, request, depth, id.as_str()).await
-}
-
-/// Calls the function that the path names for somebody who is known already.
-///
-/// # Errors
-/// As [`Platform::function`](aimass_platform::Platform::function).
-pub(crate) async fn call_as(
+pub(crate) async fn call<B>(
     app: &App,
-    caller: &Caller,
-    request: Request<Body>,
-    depth: Depth,
-    id: &str,
-) -> Result<Response> {
-    let target = Target::parse(request.uri())?;
-    serve(app, Some(caller), target, request, depth, id).await
-}
-
-async fn serve<B>(
-    app: &App,
-    caller: Option<&Caller>,
-    target: Target,
     mut request: Request<B>,
     depth: Depth,
-    id: &str,
+    id: &RequestId,
+    vouched: Option<Vouched>,
 ) -> Result<Response>
 where
-    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
 {
+    let target = Target::parse(request.uri())?;
     let platform = app.platform();
+    let background = vouched.is_some();
+    let caller = match vouched {
+        Some(Vouched(caller)) => Some(caller),
+        None => caller(app, request.headers()).await.ok(),
+    };
+    if !background {
+        // Nobody outside says this.
+        request.headers_mut().remove(later::INVOCATION);
+        request.headers_mut().remove(later::ATTEMPT);
+        // The queue is a tenant's own: to others the preference is not applied.
+        let own = caller.as_deref().filter(|c| c.tenant().is_ok_and(|tenant| *tenant.name() == target.tenant));
+        if let Some(caller) = own.filter(|_| prefer::respond_async(request.headers())) {
+            return accept(app, caller, &target, request, depth, id).await;
+        }
+    }
     let routing = routing::of(request.headers())?;
-    let options = CallOptions { depth: depth.0, routing, ..CallOptions::default() };
+    let options = CallOptions { depth: depth.0, background, routing, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -64,13 +59,35 @@ where
     }
     headers.insert(HeaderName::from_static("x-forwarded-prefix"), target.prefix);
     *request.uri_mut() = target.inner;
-    let called = platform.function(caller, &target.tenant, &target.plugin, request, options, id);
+    let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
     let response = called.await?;
     let mut response = response.map(Body::new);
     response.extensions_mut().insert(Answered(PREFIX));
     if let Some(ServedVersion(version)) = response.extensions().get().copied() {
         routing::served(&mut response, version);
     }
+    Ok(response)
+}
+
+/// Takes the call in, to be run later.
+async fn accept<B>(
+    app: &App,
+    by: &Caller,
+    target: &Target,
+    request: Request<B>,
+    depth: Depth,
+    id: &RequestId,
+) -> Result<Response>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    app.platform().may_call_function(by, &target.tenant, &target.plugin)?;
+    let head = Head::of(request.method(), request.uri(), request.headers())?;
+    let body = whole_body(request.map(Body::new), MAX_FUNCTION_BODY).await?;
+    let asked = Asked { by, request: id.as_str() };
+    let mut response = later::accept(app, asked, head, target.plugin.name.clone(), depth.0, body).await?;
+    response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)
 }
 

@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 
 use crate::app::App;
-use crate::{api, grpc, guard, operations, repository, v2};
+use crate::{api, grpc, guard, hooks, operations, repository, v2};
 use aimass_platform::Scope;
 
 /// Who may call a route.
@@ -17,6 +17,8 @@ use aimass_platform::Scope;
 pub enum Access {
     /// Anybody.
     Public,
+    /// Anybody whose request bears a valid signature; the use case checks it.
+    Signed,
     /// A valid token; the use case decides by what is asked for.
     Token,
     /// A token of a tenant that holds this scope.
@@ -55,7 +57,7 @@ struct Table {
 
 impl Table {
     fn all() -> Self {
-        use Access::{Operator, Public, Tenant, TenantOrOperator, Token};
+        use Access::{Operator, Public, Signed, Tenant, TenantOrOperator, Token};
         let mut t = Self { router: Router::new(), routes: vec![] };
         let (get, put, post, delete) = (&Method::GET, &Method::PUT, &Method::POST, &Method::DELETE);
         let patch = &Method::PATCH;
@@ -132,6 +134,8 @@ impl Table {
         t.add(post, "/api/v1/plugins/{name}/deployments", Tenant(Scope::PluginsWrite), api::deployments::deploy);
         t.add(get, "/api/v1/plugins/{name}/diff", Tenant(Scope::PluginsRead), api::deployments::diff);
 
+        t.add(post, "/api/v1/plugins/{name}/events", Tenant(Scope::PluginsInvoke), api::events::tell);
+
         t.add(get, "/api/v1/uploads", Tenant(Scope::PluginsRead), api::upload::list);
         t.add(get, "/api/v1/uploads/{upload}", Tenant(Scope::PluginsRead), api::upload::show);
 
@@ -181,6 +185,26 @@ impl Table {
         t.add(delete, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::remove_transfer);
         t.add(get, "/api/v1/egress/region", Tenant(Scope::EgressRead), api::egress::region);
         t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
+        // As for calls: one of two scopes is needed.
+        t.add(get, "/api/v1/invocations", Token, api::invocations::list);
+        t.add(get, "/api/v1/invocations/{invocation}", Token, api::invocations::show);
+        t.add(delete, "/api/v1/invocations/{invocation}", Token, api::invocations::cancel);
+        t.add(get, "/api/v1/invocations/{invocation}/result", Token, api::invocations::result);
+        t.add(post, "/api/v1/invocations/{invocation}/retry", Token, api::invocations::retry);
+        t.add(get, "/api/v1/webhooks", Tenant(Scope::WebhooksRead), api::webhooks::list);
+        t.add(post, "/api/v1/webhooks", Tenant(Scope::WebhooksWrite), api::webhooks::create);
+        t.add(get, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksRead), api::webhooks::show);
+        t.add(patch, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::change);
+        t.add(delete, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::remove);
+        t.add(post, "/api/v1/webhooks/{webhook}/secret", Tenant(Scope::WebhooksWrite), api::webhooks::renew_secret);
+        t.add(post, "/api/v1/webhooks/{webhook}/test", Tenant(Scope::WebhooksWrite), api::webhooks::test);
+        t.add(get, "/api/v1/webhooks/{webhook}/deliveries", Tenant(Scope::WebhooksRead), api::webhooks::deliveries);
+        t.add(
+            post,
+            "/api/v1/webhooks/{webhook}/deliveries/{delivery}/retry",
+            Tenant(Scope::WebhooksWrite),
+            api::webhooks::retry,
+        );
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
 
@@ -194,6 +218,7 @@ impl Table {
         t.add(get, "/api/v1/triggers/{name}/runs", Tenant(Scope::TriggersRead), api::triggers::runs);
         t.add(get, "/api/v1/triggers/{name}/runs/{run}", Tenant(Scope::TriggersRead), api::triggers::run);
         t.add(post, "/api/v1/triggers/{name}/runs/{run}/replay", Tenant(Scope::TriggersWrite), api::triggers::replay);
+        t.add(post, "/hooks/{tenant}/{name}", Signed, hooks::receive);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);

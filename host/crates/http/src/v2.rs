@@ -12,7 +12,6 @@ use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use http::HeaderName;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
@@ -20,9 +19,10 @@ use serde_json::Value;
 use crate::app::App;
 use crate::depth::Depth;
 use crate::extract::{Ask, Params, whole_body};
-use crate::oip;
+use crate::later::{self, Head, Vouched};
 use crate::problem::Rejection;
 use crate::routing::{self, Routed};
+use crate::{oip, prefer};
 
 pub(crate) async fn server() -> Answer<Value> {
     Answer(oip::server_metadata(env!("CARGO_PKG_VERSION")))
@@ -73,27 +73,21 @@ pub(crate) async fn infer(
         return Err(Fault::new(Code::UnsupportedMediaType, "compressed requests are not supported").into());
     }
     let header_length = request.headers().get(oip::HEADER_LENGTH).map(text).transpose()?;
-    let depth = request.extensions().get().copied().unwrap_or(Depth(0));
+    let depth = request.extensions().get().copied().unwrap_or(Depth(0)).0;
+    let background = request.extensions().get::<Vouched>().is_some();
+    let later = prefer::respond_async(request.headers());
+    let later = later.then(|| Head::of(request.method(), request.uri(), request.headers())).transpose()?;
     let body = whole_body(request, MAX_INFER_BODY).await?;
-    Ok(run(&app, &ask.caller, &servable, (body, header_length.as_deref()), depth, ask.request.as_str()).await?)
-}
-
-/// Runs inference on a request's body, whose JSON has this length if binary tensors follow it.
-///
-/// # Errors
-/// What reading the body says, and as [`Platform::infer`](aimass_platform::Platform::infer).
-pub(crate) async fn run(
-    app: &App,
-    caller: &Caller,
-    servable: &Servable,
-    (body, json): (Bytes, Option<&str>),
-    depth: Depth,
-    request: &str,
-) -> Result<Response> {
-    let mut wanted = oip::decode_request(body, json)?;
+    let later = later.map(|head| (head, body.clone()));
+    let mut wanted = oip::decode_request(body, header_length.as_deref())?;
     let inputs = std::mem::take(&mut wanted.inputs);
-    let options = CallOptions { deadline: wanted.timeout, depth: depth.0, ..CallOptions::default() };
-    let outputs = app.platform().infer(caller, servable, inputs, options, request).await?;
+    if let Some((head, body)) = later {
+        // What cannot be right is refused while the caller is there.
+        servable.signature()?.check_inputs(&inputs)?;
+        return Ok(later::accept(&app, ask.asked(), head, servable.name().parse()?, depth, body).await?);
+    }
+    let options = CallOptions { deadline: wanted.timeout, depth, background, ..CallOptions::default() };
+    let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
     let mut response = respond(encoded);
     routing::served(&mut response, servable.version());

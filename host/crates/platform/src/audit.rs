@@ -238,7 +238,7 @@ fn shown(
         return Ok(None);
     }
     // Nobody did them, and there may be one a minute: shown to who asks for them.
-    if query.kind.is_none() && ["usage_recorded", "trigger_fired", "trigger_run_ended"].contains(&kind.as_str()) {
+    if query.kind.is_none() && ["usage_recorded", "trigger_fired"].contains(&kind.as_str()) {
         return Ok(None);
     }
     let mut tenant = text("tenant");

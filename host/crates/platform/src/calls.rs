@@ -36,6 +36,8 @@ pub struct CallOptions {
     pub routing: Routing,
     /// It is a copy of a call whose answer nobody gets: it changes no data, and sends nothing out.
     pub shadow: bool,
+    /// Nobody waits for it: it was accepted to be run later.
+    pub background: bool,
 }
 
 /// The version that served, in the extensions of an HTTP function's answer.
@@ -144,6 +146,7 @@ impl Platform {
         servable.signature()?.check_inputs(&inputs)?;
         let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
         let copied = self.shadows.copy(servable.1.as_deref(), &inputs);
+        let _live = (!options.background).then(|| self.invocations.live());
         let started = Instant::now();
         let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
         let (took, recorder) = (started.elapsed(), &servable.0.recorder);
@@ -206,11 +209,9 @@ impl Platform {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (tenant, resolved) = self.function_access(by, tenant, reference, &options.routing)?;
-        if resolved.kind != Kind::Plugin || !resolved.http {
-            let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
-            return Err(Fault::new(Code::UnsupportedOperation, detail));
-        }
+        resolved.is_function()?;
         let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
+        let _live = (!options.background).then(|| self.invocations.live());
         let started = Instant::now();
         let called = async {
             let plugin = self.loaded_plugin(&tenant, &resolved).await?;
@@ -235,7 +236,7 @@ impl Platform {
         Ok(response)
     }
 
-    fn function_access(
+    pub(crate) fn function_access(
         &self,
         by: Option<&Caller>,
         named: &aimass_core::Name,
@@ -257,11 +258,11 @@ impl Platform {
         }
     }
 
-    async fn loaded_plugin(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<Plugin>> {
+    pub(crate) async fn loaded_plugin(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<Plugin>> {
         self.sandbox.load(resolved.digest, self.store.blobs().read(tenant, &resolved.digest)).await
     }
 
-    fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &str) -> Call {
+    pub(crate) fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &str) -> Call {
         let mut limits = self.limits.clone();
         limits.deadline = self.deadline(options);
         if options.shadow {

@@ -13,10 +13,12 @@ mod directory;
 mod egress;
 mod guests;
 mod identity;
+mod invocations;
 mod limits;
 mod models;
 mod objects;
 mod plugins;
+mod repeats;
 mod repository;
 mod rule;
 mod signing;
@@ -25,6 +27,7 @@ mod tenants;
 mod tokens;
 mod triggers;
 mod uploads;
+mod webhooks;
 mod window;
 
 use std::collections::HashSet;
@@ -43,7 +46,7 @@ use aimass_store::Store;
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
 pub use aimass_sandbox::Body;
-pub use aimass_store::{BadRecord, ChainReport};
+pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable, ServedVersion};
@@ -54,16 +57,22 @@ pub use deployments::{
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use invocations::{
+    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, Ran, Runner,
+    StoredAnswer, StoredRequest,
+};
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use repeats::{FirstWrite, Write};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
-pub use triggers::{Perform, Performed, RunDocument, RunRequest, RunState, TriggerDocument};
+pub use triggers::{NewTrigger, RunDocument, RunState, TriggerDocument, Webhook};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use webhooks::{DeliveryDocument, WebhookChange, WebhookDocument, WebhookRequest, WebhookSecretDocument};
 pub use window::Figures;
 
 use admission::Gate;
@@ -71,8 +80,10 @@ use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
+use invocations::Invocations;
 use limits::TenantsLimits;
 use models::Residency;
+use repeats::Repeats;
 use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
@@ -117,6 +128,10 @@ pub struct Parts {
     pub upload_wait: Duration,
     /// What guests send out.
     pub egress: EgressParts,
+    /// Folders that tenants' triggers may watch.
+    pub watched: Vec<(Name, PathBuf)>,
+    /// How asynchronous calls are run.
+    pub invocations: InvocationsConfig,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -137,9 +152,12 @@ pub struct Platform {
     audits: audit::Audits,
     upload_wait: Duration,
     timetable: triggers::Timetable,
-    performer: triggers::Performer,
+    hooks: triggers::Hooks,
+    watched: Vec<(Name, PathBuf)>,
     rollouts: Rollouts,
     shadows: Shadows,
+    invocations: Invocations,
+    repeats: Repeats,
 }
 
 impl Platform {
@@ -149,8 +167,20 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
-            parts;
+        let Parts {
+            store,
+            auth,
+            sandbox,
+            engines,
+            guests,
+            limits,
+            tenant_limits,
+            model_memory,
+            upload_wait,
+            egress,
+            watched,
+            invocations,
+        } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -175,7 +205,10 @@ impl Platform {
             audits: audit::Audits::default(),
             upload_wait,
             timetable: triggers::Timetable::default(),
-            performer: triggers::Performer::default(),
+            hooks: triggers::Hooks::default(),
+            watched,
+            invocations: Invocations::new(invocations),
+            repeats: Repeats::default(),
         });
         guests.connect(&platform);
         platform.shadows.connect(&platform);
@@ -185,11 +218,6 @@ impl Platform {
     /// The token service, for the HTTP layer's guard.
     pub fn auth(&self) -> &Auth {
         &self.auth
-    }
-
-    /// Says who serves the requests that triggers make. Call it once, before [`Platform::follow_triggers`].
-    pub fn connect(&self, performs: std::sync::Weak<dyn Perform>) {
-        self.performer.connect(performs);
     }
 
     /// Whether this node can serve: the journal takes writes and the sandbox's clock ticks.

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Name;
+use super::Seen;
+use crate::{Digest, Name};
 
 /// Something that runs by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,14 @@ pub struct Trigger {
 pub enum TriggerSource {
     /// At times of a calendar.
     Cron(CronSource),
+    /// When something happens on the platform.
+    Event(EventSource),
+    /// When a signed webhook comes in.
+    Webhook(WebhookSource),
+    /// When an object arrives in a folder.
+    Object(ObjectSource),
+    /// When figures of a plugin or model begin to fulfil a condition.
+    Metric(MetricSource),
 }
 
 impl TriggerSource {
@@ -28,6 +37,10 @@ impl TriggerSource {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cron(_) => "cron",
+            Self::Event(_) => "event",
+            Self::Webhook(_) => "webhook",
+            Self::Object(_) => "object",
+            Self::Metric(_) => "metric",
         }
     }
 }
@@ -55,6 +68,60 @@ fn an_hour() -> u64 {
     3_600
 }
 
+/// Events of the platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventSource {
+    /// The kinds of events: `version.created`.
+    pub kinds: Vec<String>,
+    /// A condition in the Common Expression Language over `event`, the event's document.
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+}
+
+/// Webhooks. The secret that they are signed with is made by the platform and kept apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookSource {}
+
+/// Objects that arrive in a folder which the operator lets the tenant watch; those that lie there already as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectSource {
+    /// The folder, with what is below it.
+    pub folder: String,
+    /// What an object's name ends with: `.csv`. Left out, whatever it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<String>,
+    /// How often the folder is looked into, seconds. An object is taken when it is the same at two looks.
+    #[serde(default = "ten")]
+    pub every_seconds: u64,
+}
+
+impl ObjectSource {
+    /// Whether an object of this path is meant.
+    pub fn wants(&self, path: &str) -> bool {
+        self.suffix.as_ref().is_none_or(|suffix| path.ends_with(suffix))
+    }
+}
+
+fn ten() -> u64 {
+    10
+}
+
+/// A condition over the last minute of a version. It fires when it begins to hold, and again after it did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricSource {
+    /// `name`, `name@3` or `name:prod`; of a split, the version with the largest part.
+    pub of: String,
+    /// The condition, in the Common Expression Language, over `requests`, `errors`, `error_rate`, `p50_ms`, `p99_ms`.
+    pub when: String,
+    /// How often it is asked, seconds.
+    #[serde(default = "ten")]
+    pub every_seconds: u64,
+}
+
 /// What a trigger runs. Kinds are only added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,6 +130,8 @@ pub enum TriggerTarget {
     Infer(InferTarget),
     /// A call of an HTTP function.
     Function(FunctionTarget),
+    /// Telling a plugin of the event.
+    Event(EventTarget),
 }
 
 /// Inference with a fixed input.
@@ -96,6 +165,14 @@ pub struct FunctionTarget {
     pub body: Option<String>,
 }
 
+/// A plugin that is told of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventTarget {
+    /// `name`, `name@3` or `name:prod`.
+    pub plugin: String,
+}
+
 fn post() -> String {
     "POST".to_owned()
 }
@@ -125,6 +202,41 @@ pub enum RunCause {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         caught_up: bool,
     },
+    /// Something happened on the platform.
+    Event {
+        /// The number of the record that tells of it.
+        seq: u64,
+        /// What kind of thing.
+        kind: String,
+    },
+    /// A webhook came in.
+    Webhook {
+        /// The id that its sender gave it.
+        webhook: String,
+        /// Its body, among the tenant's sealed bytes.
+        body: Digest,
+        /// How many bytes.
+        size: u64,
+        /// What the body is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_type: Option<String>,
+    },
+    /// An object arrived.
+    Object {
+        /// Its path within the folder.
+        path: String,
+        /// What tells it from what lay there before.
+        version: String,
+        /// How many bytes.
+        size: u64,
+    },
+    /// Figures fulfilled the condition.
+    Metric {
+        /// When it was asked, milliseconds since the epoch.
+        at_ms: u64,
+        /// What they were.
+        seen: Seen,
+    },
     /// Somebody asked for it.
     Manual,
     /// Somebody asked for an earlier run once more.
@@ -134,25 +246,19 @@ pub enum RunCause {
     },
 }
 
-/// How a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunOutcome {
-    /// Whether what it called said that all is well.
-    pub succeeded: bool,
-    /// The status of the answer.
-    pub status: u16,
-    /// The fault's sentence, or the first words of what the function said; none where it succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
 impl Trigger {
     /// Which plugin or model it calls.
     pub fn calls(&self) -> &str {
         match &self.run {
             TriggerTarget::Infer(infer) => &infer.model,
             TriggerTarget::Function(function) => &function.plugin,
+            TriggerTarget::Event(event) => &event.plugin,
         }
+    }
+
+    /// Whether it cannot run without what its source brings.
+    pub fn needs_input(&self) -> bool {
+        matches!(&self.run, TriggerTarget::Infer(infer) if infer.body.is_none())
     }
 }
 

@@ -3,7 +3,9 @@
 pub(crate) mod audit;
 pub(crate) mod deployments;
 pub(crate) mod egress;
+pub(crate) mod events;
 pub(crate) mod identity;
+pub(crate) mod invocations;
 pub(crate) mod models;
 pub(crate) mod plugins;
 pub(crate) mod signers;
@@ -13,3 +15,4 @@ pub(crate) mod tokens;
 pub(crate) mod triggers;
 pub(crate) mod upload;
 pub(crate) mod usage;
+pub(crate) mod webhooks;

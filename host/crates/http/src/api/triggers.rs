@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use aimass_core::event::Trigger;
 use aimass_core::{Fault, Name, Result};
-use aimass_platform::{Page, RunDocument, TriggerDocument};
+use aimass_platform::{NewTrigger, Page, RunDocument, TriggerDocument};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
+use serde::Deserialize;
 
 use crate::app::App;
 use crate::extract::{Ask, Json, Paging, Params, Query};
@@ -22,13 +23,24 @@ pub(crate) async fn list(
     Ok(Answer(app.platform().triggers(ask.asked(), after.as_ref(), paging.limit)?))
 }
 
+/// What else a new trigger may be told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SetWish {
+    /// Make a new secret for the webhooks.
+    #[serde(default)]
+    rotate_secret: bool,
+}
+
 pub(crate) async fn set(
     State(app): State<Arc<App>>,
     ask: Ask,
     params: Params,
+    Query(wish): Query<SetWish>,
     Json(trigger): Json<Trigger>,
-) -> Result<(StatusCode, Answer<TriggerDocument>), Rejection> {
-    let (trigger, new) = app.platform().set_trigger(ask.asked(), &params.get("name")?, trigger).await?;
+) -> Result<(StatusCode, Answer<NewTrigger>), Rejection> {
+    let name = params.get("name")?;
+    let (trigger, new) = app.platform().set_trigger(ask.asked(), &name, trigger, wish.rotate_secret).await?;
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Answer(trigger)))
 }
 

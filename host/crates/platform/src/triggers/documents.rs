@@ -2,7 +2,7 @@
 
 use aimass_core::event::{RunCause, Trigger, TriggerSource};
 use aimass_core::{Name, Result, Tenant};
-use aimass_store::{RunRow, State, TriggerRow};
+use aimass_store::{Failure, ItemState, RunRow, State, TriggerRow};
 use serde::Serialize;
 
 use super::schedule::Schedule;
@@ -33,19 +33,36 @@ pub struct TriggerDocument {
     pub last_run: Option<RunDocument>,
 }
 
+/// A trigger that was made or replaced.
+#[derive(Clone, Serialize)]
+pub struct NewTrigger {
+    /// The trigger.
+    #[serde(flatten)]
+    pub trigger: TriggerDocument,
+    /// The secret that its webhooks are signed with, where a new one was made. It is shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
 /// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// It was fired and has not ended.
+    /// It waits for its turn, or for another attempt.
+    Queued,
+    /// It is under way.
     Running,
-    /// What it called answered that all is well.
-    Succeeded,
-    /// It did not.
-    Failed,
+    /// What it called has answered.
+    Done,
+    /// It was given up.
+    Dead,
+    /// Somebody called it off.
+    Cancelled,
+    /// It ended, so long ago that how is no longer kept.
+    Forgotten,
 }
 
-/// A run as the API shows it.
+/// A run as the API shows it. It is an asynchronous call with the same id, whose answer is kept there.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunDocument {
     /// Its number among the trigger's, from 1.
@@ -61,40 +78,40 @@ pub struct RunDocument {
     pub asked_by: Option<String>,
     /// How it stands.
     pub state: RunState,
+    /// Attempts that were begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     /// When it ended, milliseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<u64>,
-    /// The status of the answer.
+    /// Why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub failure: Option<Failure>,
 }
 
-impl From<RunRow> for RunDocument {
-    fn from(row: RunRow) -> Self {
-        let state = match &row.ended {
-            None => RunState::Running,
-            Some((_, outcome)) if outcome.succeeded => RunState::Succeeded,
-            Some(_) => RunState::Failed,
-        };
-        let (ended_ms, outcome) = row.ended.unzip();
-        Self {
+impl Platform {
+    pub(super) fn run_document(&self, tenant: &Tenant, row: RunRow) -> RunDocument {
+        let call = self.store.queue().row(tenant, &row.run.id);
+        let state = call.as_ref().map_or(RunState::Forgotten, |call| match call.state {
+            ItemState::Queued => RunState::Queued,
+            ItemState::Running => RunState::Running,
+            ItemState::Done => RunState::Done,
+            ItemState::Dead => RunState::Dead,
+            ItemState::Cancelled => RunState::Cancelled,
+        });
+        RunDocument {
             number: row.number,
             id: row.run.id,
             cause: row.run.cause,
             fired_ms: row.fired_ms,
             asked_by: row.asked_by,
             state,
-            ended_ms,
-            status: outcome.as_ref().map(|outcome| outcome.status),
-            detail: outcome.and_then(|outcome| outcome.detail),
+            attempts: call.as_ref().map(|call| call.attempts),
+            ended_ms: call.as_ref().and_then(|call| call.ended_ms),
+            failure: call.and_then(|call| call.failure),
         }
     }
-}
 
-impl Platform {
     pub(super) fn trigger_document(
         &self,
         state: &State<'_>,
@@ -102,10 +119,12 @@ impl Platform {
         row: TriggerRow,
     ) -> Result<TriggerDocument> {
         let next_ms = match &row.trigger.on {
-            TriggerSource::Cron(_) if row.paused => None,
-            TriggerSource::Cron(cron) => Schedule::read(cron)?.next_after(now_ms().max(row.last_slot_ms.unwrap_or(0))),
+            TriggerSource::Cron(cron) if !row.paused => {
+                Schedule::read(cron)?.next_after(now_ms().max(row.last_slot_ms.unwrap_or(0)))
+            }
+            _ => None,
         };
-        let last_run = state.trigger_runs(tenant, &row.name, None, 1)?.pop().map(Into::into);
+        let last_run = state.trigger_runs(tenant, &row.name, None, 1)?.pop().map(|run| self.run_document(tenant, run));
         let TriggerRow { name, trigger, paused, created_ms, changed_by, runs, .. } = row;
         Ok(TriggerDocument { name, trigger, paused, created_ms, changed_by, next_ms, runs, last_run })
     }

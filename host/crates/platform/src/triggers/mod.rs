@@ -4,20 +4,26 @@
 //! of a schedule, for example. So whatever happens in between, one cause is one run.
 
 mod documents;
-mod perform;
+mod events;
+mod hooks;
+mod journal_events;
+mod metrics;
+mod objects;
+mod request;
 mod runs;
 mod schedule;
+mod tell;
 mod timetable;
 mod wish;
 
-use aimass_core::event::{Event, Trigger};
+use aimass_core::event::{Event, Trigger, TriggerSource};
 use aimass_core::{Code, Fault, Name, Result};
 use aimass_store::State;
 
-pub use documents::{RunDocument, RunState, TriggerDocument};
-pub use perform::{Perform, Performed, RunRequest};
+pub use documents::{NewTrigger, RunDocument, RunState, TriggerDocument};
+pub use hooks::Webhook;
 
-pub(crate) use perform::Performer;
+pub(crate) use hooks::Hooks;
 pub(crate) use timetable::Timetable;
 
 use crate::objects::{PAGE, Page};
@@ -27,7 +33,8 @@ use crate::{Asked, Platform, Scope};
 const MAX_TRIGGERS: usize = 100;
 
 impl Platform {
-    /// Makes or replaces a trigger. Returns it, and whether it is new.
+    /// Makes or replaces a trigger. Returns it, and whether it is new. A trigger for webhooks gets a secret with that,
+    /// or anew if `renew` asks for it; it is shown this once.
     ///
     /// What runs is what the caller may call itself; it goes on when the caller's token has ended.
     ///
@@ -39,10 +46,23 @@ impl Platform {
         asked: Asked<'_>,
         name: &Name,
         trigger: Trigger,
-    ) -> Result<(TriggerDocument, bool)> {
+        renew: bool,
+    ) -> Result<(NewTrigger, bool)> {
         let tenant = asked.tenant(Scope::TriggersWrite)?.clone();
         wish::check(&trigger)?;
         self.may_run(&asked, &trigger)?;
+        if let TriggerSource::Object(source) = &trigger.on {
+            self.watched_folder(&tenant, source)?;
+        }
+        let kept = self.store.state().trigger(&tenant, name)?.and_then(|row| row.secret).filter(|_| !renew);
+        let (mut shown, mut secret) = (None, None);
+        if matches!(trigger.on, TriggerSource::Webhook(_)) {
+            secret = kept;
+            if secret.is_none() {
+                let (new, digest) = self.new_secret(&tenant).await?;
+                (shown, secret) = (Some(new.text().to_string()), Some(digest));
+            }
+        }
         let (owner, wanted) = (tenant.clone(), name.clone());
         let new = self
             .store
@@ -52,13 +72,14 @@ impl Platform {
                     let detail = format!("a tenant has {MAX_TRIGGERS} triggers at most");
                     return Err(Fault::new(Code::Conflict, detail));
                 }
-                let changes = before.as_ref().is_none_or(|before| before.trigger != trigger);
-                let event = Event::TriggerSet { tenant: owner.name().clone(), name: wanted, trigger };
-                Ok((changes.then_some(event), before.is_none()))
+                let same = before.as_ref().is_some_and(|row| row.trigger == trigger && row.secret == secret);
+                let event = Event::TriggerSet { tenant: owner.name().clone(), name: wanted, trigger, secret };
+                Ok(((!same).then_some(event), before.is_none()))
             })
             .await?;
         self.timetable.changed();
-        Ok((self.show_trigger(&self.store.state(), &tenant, name)?, new))
+        let trigger = self.show_trigger(&self.store.state(), &tenant, name)?;
+        Ok((NewTrigger { trigger, secret: shown }, new))
     }
 
     /// Shows a trigger.
@@ -125,11 +146,16 @@ impl Platform {
     /// Whether the caller may call what the trigger calls, and it is there.
     fn may_run(&self, asked: &Asked<'_>, trigger: &Trigger) -> Result<()> {
         use aimass_core::event::{Kind, TriggerTarget};
+        if let TriggerSource::Metric(source) = &trigger.on {
+            let of: aimass_core::ObjectRef = source.of.parse()?;
+            let known = self.store.state().object(asked.by.tenant()?, &of.name)?.is_some_and(|row| !row.deleted);
+            known.then_some(()).ok_or_else(|| Fault::invalid(format!("there is no plugin or model `{}`", of.name)))?;
+        }
         let reference: aimass_core::ObjectRef = trigger.calls().parse()?;
         let row = self.store.state().object(asked.by.tenant()?, &reference.name)?.filter(|row| !row.deleted);
         let row = row.ok_or_else(|| Fault::invalid(format!("there is no plugin or model `{}`", reference.name)))?;
-        if matches!(trigger.run, TriggerTarget::Function(_)) && row.kind != Kind::Plugin {
-            return Err(Fault::invalid(format!("`{}` is a model, not an HTTP function", reference.name)));
+        if !matches!(trigger.run, TriggerTarget::Infer(_)) && row.kind != Kind::Plugin {
+            return Err(Fault::invalid(format!("`{}` is a model, not a plugin", reference.name)));
         }
         asked.by.require(match row.kind {
             Kind::Plugin => Scope::PluginsInvoke,

@@ -1,43 +1,56 @@
-//! Firing, and what came of it.
+//! Firing, and what came of it. A run is an asynchronous call: the queue has it run, tries again, and keeps the answer.
 
-use std::sync::Arc;
+use aimass_core::event::{Actor, Event, RunCause, Trigger, TriggerRun};
+use aimass_core::{Code, Fault, Name, Result, Tenant};
 
-use aimass_core::event::{Actor, Event, RunCause, RunOutcome, TriggerRun, TriggerTarget};
-use aimass_core::{Fault, Name, Result, Tenant};
+use aimass_store::TriggerRow;
 
 use super::RunDocument;
-use super::perform::{self, Performed};
+use super::metrics;
+use super::request::{self, Brought};
 use super::timetable::now_ms;
+use crate::invocations::Holder;
 use crate::objects::{PAGE, Page};
-use crate::{Asked, Platform, Scope};
+use crate::{Asked, CallWish, Platform, Scope};
 
 impl Platform {
     /// Fires a trigger now, also one that rests.
     ///
     /// # Errors
-    /// `not_found`.
-    pub async fn fire_trigger(self: &Arc<Self>, asked: Asked<'_>, name: &Name) -> Result<RunDocument> {
+    /// `not_found`; `conflict` for a trigger that cannot run without what its source brings.
+    pub async fn fire_trigger(&self, asked: Asked<'_>, name: &Name) -> Result<RunDocument> {
         let tenant = asked.tenant(Scope::TriggersWrite)?;
-        let generation = self.trigger_generation(tenant, name)?;
+        let row = self.store.state().trigger(tenant, name)?.ok_or_else(Fault::not_found)?;
+        if row.trigger.needs_input() {
+            let detail = "this trigger runs with what fires it, which is not there now: replay one of its runs instead";
+            return Err(Fault::new(Code::Conflict, detail));
+        }
         let key = format!("manual {}", asked.request);
-        let run = TriggerRun::new((tenant.name(), name), generation, now_ms(), &key, RunCause::Manual);
+        let run = TriggerRun::new((tenant.name(), name), row.generation, now_ms(), &key, RunCause::Manual);
         let id = run.id.clone();
-        self.fire(asked.actor(), tenant, name, generation, run).await?;
+        self.fire(asked.actor(), tenant, name, row.generation, run, Brought::Nothing).await?;
         self.show_run(tenant, name, &id)
     }
 
-    /// Runs once more what an earlier run ran, as the trigger is now.
+    /// Runs once more what an earlier run ran, with what it ran with, as the trigger is now.
     ///
     /// # Errors
     /// `not_found`.
-    pub async fn replay_run(self: &Arc<Self>, asked: Asked<'_>, name: &Name, of: &str) -> Result<RunDocument> {
+    pub async fn replay_run(&self, asked: Asked<'_>, name: &Name, of: &str) -> Result<RunDocument> {
         let tenant = asked.tenant(Scope::TriggersWrite)?;
-        let generation = self.trigger_generation(tenant, name)?;
-        let of = self.show_run(tenant, name, of)?.id;
+        let state = self.store.state();
+        let row = state.trigger(tenant, name)?.ok_or_else(Fault::not_found)?;
+        let mut first = state.trigger_run(tenant, name, of)?.ok_or_else(Fault::not_found)?;
+        // What a replay replays is what was replayed.
+        while let RunCause::Replay { of } = &first.run.cause {
+            first = state.trigger_run(tenant, name, of)?.ok_or_else(Fault::not_found)?;
+        }
+        let brought = self.brought_again(tenant, &row, &first.run.cause).await?;
         let key = format!("replay {}", asked.request);
-        let run = TriggerRun::new((tenant.name(), name), generation, now_ms(), &key, RunCause::Replay { of });
+        let cause = RunCause::Replay { of: first.run.id };
+        let run = TriggerRun::new((tenant.name(), name), row.generation, now_ms(), &key, cause);
         let id = run.id.clone();
-        self.fire(asked.actor(), tenant, name, generation, run).await?;
+        self.fire(asked.actor(), tenant, name, row.generation, run, brought).await?;
         self.show_run(tenant, name, &id)
     }
 
@@ -56,8 +69,8 @@ impl Platform {
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let state = self.store.state();
         state.trigger(tenant, name)?.ok_or_else(Fault::not_found)?;
-        let rows = state.trigger_runs(tenant, name, before, limit + 1)?;
-        Ok(Page::cut(rows.into_iter().map(Into::into), limit, |run: &RunDocument| run.number.to_string()))
+        let rows = state.trigger_runs(tenant, name, before, limit + 1)?.into_iter();
+        Ok(Page::cut(rows.map(|row| self.run_document(tenant, row)), limit, |run: &RunDocument| run.number.to_string()))
     }
 
     /// Shows a run.
@@ -68,81 +81,71 @@ impl Platform {
         self.show_run(asked.tenant(Scope::TriggersRead)?, name, id)
     }
 
-    /// Goes on with runs that were under way when the process before this one ended. Call it once.
+    /// Has a run run, and records that its trigger fired. A run that is recorded already is not run again.
+    ///
+    /// The queue has it first: if the node is killed before the record, the same cause comes again, gives the same id,
+    /// and the queue knows that.
     ///
     /// # Errors
-    /// What reading the store says.
-    pub fn resume_runs(self: &Arc<Self>) -> Result<()> {
-        for (tenant, name, id) in self.store.state().runs_under_way()? {
-            let tenant = aimass_auth::resumed(tenant);
-            let row = self.store.state().trigger(&tenant, &name)?.ok_or_else(Fault::not_found)?;
-            tracing::info!(tenant = %tenant.name(), trigger = %name, run = id, "a run goes on");
-            self.start(&tenant, &name, id, row.trigger.run);
-        }
-        Ok(())
-    }
-
-    /// Records that a trigger fired, and starts the run. A run that is recorded already is not started again.
-    ///
-    /// # Errors
-    /// `not_found` if there is no such trigger any more; what the store says.
+    /// `not_found` if there is no such trigger any more; `rate_limited` and `storage_full` where the tenant's queue is
+    /// full; what the store says.
     pub(super) async fn fire(
-        self: &Arc<Self>,
+        &self,
         actor: Actor,
         tenant: &Tenant,
         name: &Name,
         generation: u64,
         run: TriggerRun,
+        brought: Brought,
     ) -> Result<()> {
-        let (owner, wanted, id) = (tenant.clone(), name.clone(), run.id.clone());
-        let target = self
-            .store
+        let row = self.store.state().trigger(tenant, name)?.filter(|row| row.generation == generation);
+        let row = row.ok_or_else(Fault::not_found)?;
+        let rests = row.paused && !matches!(run.cause, RunCause::Manual | RunCause::Replay { .. });
+        if rests || self.store.state().trigger_run(tenant, name, &run.id)?.is_some() {
+            return Ok(());
+        }
+        self.put_run((tenant, name), &row.trigger, &run, brought).await?;
+        let (owner, wanted) = (tenant.clone(), name.clone());
+        self.store
             .write(actor, move |state| {
                 let row = state.trigger(&owner, &wanted)?.filter(|row| row.generation == generation);
-                let row = row.ok_or_else(Fault::not_found)?;
-                let rests = row.paused && matches!(run.cause, RunCause::Cron { .. });
-                if rests || state.trigger_run(&owner, &wanted, &run.id)?.is_some() {
-                    return Ok((None, None));
-                }
+                row.ok_or_else(Fault::not_found)?;
+                let known = state.trigger_run(&owner, &wanted, &run.id)?.is_some();
                 let event = Event::TriggerFired { tenant: owner.name().clone(), name: wanted, run };
-                Ok((Some(event), Some(row.trigger.run)))
+                Ok(((!known).then_some(event), ()))
             })
-            .await?;
-        if let Some(target) = target {
-            self.start(tenant, name, id, target);
-        }
-        Ok(())
+            .await
     }
 
-    fn start(self: &Arc<Self>, tenant: &Tenant, name: &Name, id: String, target: TriggerTarget) {
-        let (platform, tenant, name) = (self.clone(), tenant.clone(), name.clone());
-        tokio::spawn(async move {
-            let outcome = platform.perform(&tenant, &name, &id, &target).await;
-            let (run, owner) = (id.clone(), tenant.name().clone());
-            let event = Event::TriggerRunEnded { tenant: owner, name: name.clone(), run, outcome };
-            if let Err(fault) = platform.store.write(Actor::system(), move |_| Ok((Some(event), ()))).await {
-                // The trigger may be gone; else the next start runs it again.
-                tracing::warn!(tenant = %tenant, trigger = %name, run = id, %fault, "how a run ended is not recorded");
+    async fn put_run(
+        &self,
+        (tenant, name): (&Tenant, &Name),
+        trigger: &Trigger,
+        run: &TriggerRun,
+        brought: Brought,
+    ) -> Result<()> {
+        let (subject, request) = request::request((tenant, name), run, &trigger.run, brought, now_ms())?;
+        let by = Holder::of(&request::caller(tenant, name));
+        let wish = CallWish { subject, request, depth: 0, idempotency_key: None, callback: None };
+        self.accept_for(tenant, by, &run.id, Some(name), wish).await.map(drop)
+    }
+
+    /// What a cause brought, once more.
+    async fn brought_again(&self, tenant: &Tenant, row: &TriggerRow, cause: &RunCause) -> Result<Brought> {
+        Ok(match cause {
+            RunCause::Event { seq, .. } => Brought::Event(self.event_again(*seq).await?),
+            RunCause::Webhook { body, content_type, .. } => {
+                let body = self.store.blobs().read(tenant, body).await?;
+                Brought::Body { content_type: content_type.clone(), body }
             }
-        });
-    }
-
-    async fn perform(&self, tenant: &Tenant, name: &Name, id: &str, target: &TriggerTarget) -> RunOutcome {
-        let performed = match perform::request(tenant, name, id, target).and_then(|r| Ok((self.performer.get()?, r))) {
-            Ok((performs, request)) => performs.perform(request).await,
-            Err(fault) => {
-                tracing::error!(run = id, %fault, cause = fault.cause(), "a run cannot be started");
-                Performed { status: 500, detail: Some(fault.detail().to_owned()) }
-            }
-        };
-        RunOutcome { succeeded: performed.status < 400, status: performed.status, detail: performed.detail }
-    }
-
-    fn trigger_generation(&self, tenant: &Tenant, name: &Name) -> Result<u64> {
-        self.store.state().trigger(tenant, name)?.map(|row| row.generation).ok_or_else(Fault::not_found)
+            RunCause::Object { path, version, .. } => self.object_again(tenant, row, (path, version)).await?,
+            RunCause::Metric { .. } => metrics::reached(tenant, row, cause),
+            RunCause::Cron { .. } | RunCause::Manual | RunCause::Replay { .. } => Brought::Nothing,
+        })
     }
 
     fn show_run(&self, tenant: &Tenant, name: &Name, id: &str) -> Result<RunDocument> {
-        self.store.state().trigger_run(tenant, name, id)?.map(Into::into).ok_or_else(Fault::not_found)
+        let row = self.store.state().trigger_run(tenant, name, id)?.ok_or_else(Fault::not_found)?;
+        Ok(self.run_document(tenant, row))
     }
 }

@@ -14,6 +14,7 @@ use aimass_core::{Code, Name, Result};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use super::request::Brought;
 use super::schedule::{Due, Schedule};
 use crate::Platform;
 
@@ -106,13 +107,13 @@ impl Platform {
         let cause = RunCause::Cron { slot_ms, caught_up };
         let run = TriggerRun::new((tenant, name), generation, slot_ms, "cron", cause);
         let tenant = aimass_auth::resumed(tenant.clone());
-        self.fire(Actor::system(), &tenant, name, generation, run).await.map(drop)
+        self.fire(Actor::system(), &tenant, name, generation, run, Brought::Nothing).await
     }
 
     fn read_timetable(&self) -> Result<HashMap<(Name, Name), Entry>> {
         let mut due = HashMap::new();
         for row in self.store.state().all_triggers()?.into_iter().filter(|row| !row.paused) {
-            let TriggerSource::Cron(cron) = &row.trigger.on;
+            let TriggerSource::Cron(cron) = &row.trigger.on else { continue };
             match Schedule::read(cron) {
                 Ok(schedule) => {
                     let last_ms = row.last_slot_ms.unwrap_or(0).max(row.since_ms);

@@ -1,10 +1,14 @@
 //! What a trigger may be.
 
-use aimass_core::event::{FunctionTarget, InferTarget, Trigger, TriggerSource, TriggerTarget};
+use aimass_core::event::{EventSource, FunctionTarget, InferTarget, Trigger, TriggerSource, TriggerTarget};
 use aimass_core::{Fault, ObjectRef, Result};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 
+use super::events::condition;
+use super::journal_events::{self, short};
+use super::metrics;
+use super::objects::EVERY;
 use super::schedule::Schedule;
 
 /// Bytes of a fixed body: a trigger is one row of the index, which takes 60 KiB, and JSON may double a text.
@@ -29,11 +33,48 @@ pub(super) fn check(trigger: &Trigger) -> Result<()> {
             }
             false
         }
+        TriggerSource::Event(source) => {
+            check_event(source)?;
+            // An event is no request for inference.
+            false
+        }
+        TriggerSource::Webhook(_) => true,
+        TriggerSource::Metric(source) => {
+            source.of.parse::<ObjectRef>()?;
+            every(source.every_seconds)?;
+            metrics::condition(&source.when)?;
+            // Figures are no request for inference.
+            false
+        }
+        TriggerSource::Object(source) => {
+            every(source.every_seconds)?;
+            if source.folder.len() > MAX_PATH || source.suffix.as_ref().is_some_and(|s| s.len() > MAX_CONTENT_TYPE) {
+                return Err(Fault::invalid("the folder or the suffix is too long"));
+            }
+            true
+        }
     };
     match &trigger.run {
         TriggerTarget::Infer(infer) => check_infer(infer, brings_body),
         TriggerTarget::Function(function) => check_function(function),
+        TriggerTarget::Event(target) => target.plugin.parse::<ObjectRef>().map(drop),
     }
+}
+
+fn every(seconds: u64) -> Result<()> {
+    if !EVERY.contains(&seconds) {
+        return Err(Fault::invalid(format!("`every_seconds` is {} to {}", EVERY.start(), EVERY.end())));
+    }
+    Ok(())
+}
+
+fn check_event(source: &EventSource) -> Result<()> {
+    let unknown = source.kinds.iter().find(|kind| !journal_events::kinds().any(|known| known == short(kind)));
+    if let Some(unknown) = unknown.map(String::as_str).or_else(|| source.kinds.is_empty().then_some("")) {
+        let known: Vec<_> = journal_events::kinds().collect();
+        return Err(Fault::invalid(format!("`{unknown:.60}` is no event; there are {}", known.join(", "))));
+    }
+    source.condition.as_deref().map(condition).transpose().map(drop)
 }
 
 fn check_infer(infer: &InferTarget, brings_body: bool) -> Result<()> {

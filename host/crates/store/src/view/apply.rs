@@ -156,6 +156,7 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             put(&mut out, keys::settings(tenant, name), settings)?;
         }
         Event::Read { .. }
+        | Event::InvocationGivenUp { .. }
         | Event::IntegrityFailed { .. }
         | Event::SigningKeyRotated { .. }
         | Event::SigningKeyRevoked { .. } => {}
@@ -186,8 +187,8 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         Event::TriggerSet { .. }
         | Event::TriggerDeleted { .. }
         | Event::TriggerPaused { .. }
-        | Event::TriggerFired { .. }
-        | Event::TriggerRunEnded { .. } => super::triggers::changes(state, record, &mut out)?,
+        | Event::TriggerFired { .. } => super::triggers::changes(state, record, &mut out)?,
+        Event::WebhookSet { .. } | Event::WebhookRemoved { .. } => super::webhooks::changes(state, record, &mut out)?,
     }
     Ok(out)
 }

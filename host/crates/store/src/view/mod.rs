@@ -11,6 +11,7 @@ mod rows;
 mod state;
 mod triggers;
 mod uploads;
+mod webhooks;
 
 pub(crate) use apply::changes;
 pub use deployments::{AliasRow, DeploymentRow};
@@ -21,3 +22,4 @@ pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadR
 pub(crate) use state::Pending;
 pub use state::State;
 pub use triggers::{RunRow, TriggerRow};
+pub use webhooks::WebhookRow;

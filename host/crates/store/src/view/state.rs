@@ -166,6 +166,9 @@ impl<'a> State<'a> {
         for row in self.uploads_under_way()? {
             live.insert((row.tenant.to_string(), row.digest), row.size);
         }
+        for (tenant, digest, size) in self.trigger_blobs()? {
+            live.insert((tenant.to_string(), digest), size);
+        }
         failed.map_or(Ok(live), Err)
     }
 

@@ -1,7 +1,7 @@
 //! Triggers and their runs in the view.
 
-use aimass_core::event::{Event, RunOutcome, Trigger, TriggerRun};
-use aimass_core::{Fault, Name, Result, Tenant};
+use aimass_core::event::{Event, RunCause, Trigger, TriggerRun};
+use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Changes, conflict, must_exist, put};
@@ -14,6 +14,9 @@ const KEPT: u64 = 1_000;
 /// But none is forgotten so soon: what caused it may come again, and must not run again. A signed webhook is accepted
 /// for five minutes.
 const REMEMBERED_MS: u64 = 15 * 60 * 1_000;
+
+/// Bytes of a webhook's secret as it is kept: `whsec_` and base64 of 32 bytes.
+const SECRET: u64 = 50;
 
 /// Runs that go when one comes: one keeps pace, two catch up behind a burst.
 const FORGOTTEN_AT_ONCE: u64 = 2;
@@ -33,13 +36,21 @@ pub struct TriggerRow {
     pub created_ms: u64,
     /// The number of the record that made it: tells it from an earlier one of its name.
     pub generation: u64,
+    /// The secret of its webhooks, in [`crate::Blobs`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Digest>,
     /// When it was made, replaced or resumed: nothing is due that was before.
     pub since_ms: u64,
+    /// The number of the record that did so.
+    pub since_seq: u64,
     /// The subject of the token that made or replaced it.
     pub changed_by: String,
     /// The newest time of its schedule that was fired or passed over, milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_slot_ms: Option<u64>,
+    /// The newest event that fired it, by the number of its record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<u64>,
     /// How often it fired.
     pub runs: u64,
     /// The number of its oldest run that is kept.
@@ -49,6 +60,8 @@ pub struct TriggerRow {
 /// One firing of a trigger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRow {
+    /// Whose.
+    pub tenant: Name,
     /// Its number, from 1.
     pub number: u64,
     /// Its id and its cause.
@@ -59,9 +72,6 @@ pub struct RunRow {
     /// The subject of who asked for it; none where nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<String>,
-    /// How it ended, and when; none while it is under way.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<(u64, RunOutcome)>,
 }
 
 impl State<'_> {
@@ -113,12 +123,26 @@ impl State<'_> {
         self.rows(&runs_key(tenant.name(), trigger), after, limit, |_| true)
     }
 
-    /// Runs that have not ended, of all tenants: tenant, trigger and run.
+    /// Which version of an object a trigger was fired for last.
     ///
     /// # Errors
     /// If the index cannot be read.
-    pub fn runs_under_way(&self) -> Result<Vec<(Name, Name, String)>> {
-        self.rows(&key("trigger-run-open", &[b""]), None, usize::MAX, |_| true)
+    pub fn trigger_object(&self, tenant: &Tenant, trigger: &Name, path: &str) -> Result<Option<String>> {
+        let row: Option<(String, String)> = self.row(&object_key(tenant.name(), trigger, path))?;
+        Ok(row.map(|(_, version)| version))
+    }
+
+    /// The blobs that triggers and their runs name: secrets and bodies, by tenant.
+    pub(super) fn trigger_blobs(&self) -> Result<Vec<(Name, Digest, u64)>> {
+        let secrets = self.all_triggers()?.into_iter().filter_map(|row| Some((row.tenant, row.secret?, SECRET)));
+        let runs: Vec<RunRow> = self.rows(&key("trigger-run", &[b""]), None, usize::MAX, |run: &RunRow| {
+            matches!(run.run.cause, RunCause::Webhook { .. })
+        })?;
+        let bodies = runs.into_iter().filter_map(|row| match row.run.cause {
+            RunCause::Webhook { body, size, .. } => Some((row.tenant, body, size)),
+            _ => None,
+        });
+        Ok(secrets.chain(bodies).collect())
     }
 
     fn run_of(&self, tenant: &Name, trigger: &Name, id: &str) -> Result<Option<RunRow>> {
@@ -134,7 +158,7 @@ impl State<'_> {
 pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> Result<()> {
     let now = record.time_ms;
     match &record.event {
-        Event::TriggerSet { tenant, name, trigger } => {
+        Event::TriggerSet { tenant, name, trigger, secret } => {
             must_exist(state, tenant)?;
             let before: Option<TriggerRow> = state.row(&trigger_key(tenant, name))?;
             let fresh = TriggerRow {
@@ -144,9 +168,12 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
                 paused: false,
                 created_ms: now,
                 generation: record.seq,
+                secret: *secret,
                 since_ms: now,
+                since_seq: record.seq,
                 changed_by: record.actor.subject.clone(),
                 last_slot_ms: None,
+                last_event: None,
                 runs: 0,
                 oldest_run: 1,
             };
@@ -168,22 +195,41 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
             for number in row.oldest_run..=row.runs {
                 forget(state, out, (tenant, name), number)?;
             }
+            let objects: Vec<(String, String)> =
+                state.rows(&object_key(tenant, name, ""), None, usize::MAX, |_| true)?;
+            out.extend(objects.iter().map(|(path, _)| (object_key(tenant, name, path), None)));
             out.push((trigger_key(tenant, name), None));
             Ok(())
         }
         Event::TriggerPaused { tenant, name, paused } => {
             let row = state.trigger_of(tenant, name)?;
             // What came due while it rested is not caught up with: that is what resting is for.
-            let since_ms = if *paused { row.since_ms } else { now };
-            put(out, trigger_key(tenant, name), &TriggerRow { paused: *paused, since_ms, last_slot_ms: None, ..row })
+            let row = match paused {
+                true => TriggerRow { paused: true, ..row },
+                false => TriggerRow {
+                    paused: false,
+                    since_ms: now,
+                    since_seq: record.seq,
+                    last_slot_ms: None,
+                    last_event: None,
+                    ..row
+                },
+            };
+            put(out, trigger_key(tenant, name), &row)
         }
         Event::TriggerFired { tenant, name, run } => {
             let mut row = state.trigger_of(tenant, name)?;
             if state.run_of(tenant, name, &run.id)?.is_some() {
                 return Err(conflict("this run is recorded already"));
             }
-            if let aimass_core::event::RunCause::Cron { slot_ms, .. } = run.cause {
-                row.last_slot_ms = row.last_slot_ms.max(Some(slot_ms));
+            match run.cause {
+                RunCause::Cron { slot_ms, .. } => row.last_slot_ms = row.last_slot_ms.max(Some(slot_ms)),
+                RunCause::Event { seq, .. } => row.last_event = row.last_event.max(Some(seq)),
+                // Kept as long as the trigger: an object may lie there for years.
+                RunCause::Object { ref path, ref version, .. } => {
+                    put(out, object_key(tenant, name, path), &(path, version))?;
+                }
+                _ => {}
             }
             row.runs += 1;
             for _ in 0..FORGOTTEN_AT_ONCE {
@@ -196,19 +242,11 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
                 row.oldest_run += 1;
             }
             put(out, id_key(tenant, name, &run.id), &row.runs)?;
-            put(out, open_key(tenant, name, &run.id), &(tenant, name, &run.id))?;
             let asked_by = record.actor.token.is_some().then(|| record.actor.subject.clone());
-            let fired = RunRow { number: row.runs, run: run.clone(), fired_ms: now, asked_by, ended: None };
+            let (number, tenant_name) = (row.runs, tenant.clone());
+            let fired = RunRow { tenant: tenant_name, number, run: run.clone(), fired_ms: now, asked_by };
             put(out, run_key(tenant, name, row.runs), &fired)?;
             put(out, trigger_key(tenant, name), &row)
-        }
-        Event::TriggerRunEnded { tenant, name, run, outcome } => {
-            let row = state.run_of(tenant, name, run)?.ok_or_else(Fault::not_found)?;
-            if row.ended.is_some() {
-                return Err(conflict("this run has ended already"));
-            }
-            out.push((open_key(tenant, name, run), None));
-            put(out, run_key(tenant, name, row.number), &RunRow { ended: Some((now, outcome.clone())), ..row })
         }
         // Everything that is none of triggers'.
         _ => Ok(()),
@@ -219,7 +257,6 @@ fn forget(state: &State<'_>, out: &mut Changes, (tenant, name): (&Name, &Name), 
     let key = run_key(tenant, name, number);
     if let Some(row) = state.row::<RunRow>(&key)? {
         out.push((id_key(tenant, name, &row.run.id), None));
-        out.push((open_key(tenant, name, &row.run.id), None));
         out.push((key, None));
     }
     Ok(())
@@ -256,6 +293,7 @@ fn id_key(tenant: &Name, trigger: &Name, id: &str) -> Vec<u8> {
     key("trigger-run-id", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), id.as_bytes()])
 }
 
-fn open_key(tenant: &Name, trigger: &Name, id: &str) -> Vec<u8> {
-    key("trigger-run-open", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), id.as_bytes()])
+/// The path comes last, and may hold anything.
+fn object_key(tenant: &Name, trigger: &Name, path: &str) -> Vec<u8> {
+    key("trigger-object", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), path.as_bytes()])
 }
