@@ -490,6 +490,8 @@ fn a_plugin_is_told_of_events() {
     let tell = json!({ "event": { "plugin": "changes" } });
     acme.put_json("/api/v1/triggers/changes", &json!({ "on": source, "run": tell })).expect(201);
     acme.put("/api/v1/models/tiny", &onnx::relu(2)).expect(201);
+    // Runs are not one after the other, so neither is what they do.
+    ended(&acme, "changes", 1);
     acme.delete("/api/v1/models/tiny").expect(204);
     let all = ended(&acme, "changes", 2);
     assert!(all.iter().all(|run| run["state"] == "done"), "{all:?}");
@@ -578,4 +580,64 @@ fn the_command_line_makes_triggers_of_every_kind() {
     let metric = create(&["slow", "--when", "p99_ms > 200.0", "--of", "inbox", "--function", "inbox"]);
     assert!(metric.contains("p99_ms > 200.0 of inbox"), "{metric}");
     assert_eq!(acme.get("/api/v1/triggers").expect(200).json()["items"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn an_object_that_arrives_is_one_run() {
+    let (folder, incoming) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let watch = format!("acme={}", incoming.path().display());
+    let arguments = ["--watch-folder", watch.as_str()];
+    let server = Server::on(folder.path(), &arguments);
+    let acme = server.tenant("acme");
+    let other = server.tenant("other");
+    for tenant in [&acme, &other] {
+        tenant.put("/api/v1/plugins/inbox", guests::inbox()).expect(201);
+    }
+    let wish = |folder: &str| {
+        let object = json!({ "folder": folder, "suffix": ".csv", "every_seconds": 1 });
+        json!({ "on": { "object": object }, "run": { "function": { "plugin": "inbox", "path": "/kept" } } })
+    };
+    let path = incoming.path().to_str().unwrap();
+    std::fs::write(incoming.path().join("there already.csv"), "1,2").unwrap();
+    acme.put_json("/api/v1/triggers/files", &wish(path)).expect(201);
+    // Neither somebody else's folder nor one that nobody was let into, by whatever name.
+    other.put_json("/api/v1/triggers/files", &wish(path)).problem(400, "invalid_request");
+    for bad in ["/etc", "incoming", &format!("{path}/../.."), &format!("{path}x"), "/"] {
+        acme.put_json("/api/v1/triggers/bad", &wish(bad)).problem(400, "invalid_request");
+    }
+    ended(&acme, "files", 1);
+    // Written in two parts, and something that is not meant.
+    let mut file = std::fs::File::create(incoming.path().join("new.csv")).unwrap();
+    std::io::Write::write_all(&mut file, b"3,").unwrap();
+    std::fs::write(incoming.path().join("notes.txt"), "x").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    std::io::Write::write_all(&mut file, b"4").unwrap();
+    drop(file);
+    let all = ended(&acme, "files", 2);
+    assert_eq!(
+        all.iter().map(|run| run["cause"]["path"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["there already.csv", "new.csv"]
+    );
+    let message = kept(&acme);
+    assert!(message.ends_with("\n\n3,4") && message.contains("content-type: text/csv\n"), "{message}");
+    assert!(
+        message.contains("ce-type: aimass.object.arrived\n") && message.contains("ce-subject: new.csv\n"),
+        "{message}"
+    );
+
+    // A restart sees them again, and runs nothing; one that is written anew is another one.
+    let token = acme.token.clone();
+    server.kill();
+    let server = Server::on(folder.path(), &arguments);
+    let acme = server.with(&token);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(runs(&acme, "files").len(), 2);
+    std::fs::write(incoming.path().join("new.csv"), "5,6").unwrap();
+    let all = ended(&acme, "files", 3);
+    let replay = format!("/api/v1/triggers/files/runs/{}/replay", all[2]["id"].as_str().unwrap());
+    acme.post(&replay, &json!({})).expect(202);
+    ended(&acme, "files", 4);
+    assert!(kept(&acme).ends_with("5,6"));
+    std::fs::remove_file(incoming.path().join("new.csv")).unwrap();
+    acme.post(&replay, &json!({})).problem(409, "conflict");
 }

@@ -51,7 +51,7 @@ fn note(id: &str, line: &str) -> Result<bool, kv::Error> {
 /// The newest lines.
 fn newest() -> Result<String, kv::Error> {
     let bucket = Bucket::open("default")?;
-    let count = bucket.get("count")?.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok()).unwrap_or(0);
+    let count = bucket.increment("count", 0)?;
     let mut text = String::new();
     for number in (1..=count).rev().take(SHOWN as usize) {
         let line = bucket.get(&format!("line/{number}"))?.unwrap_or_default();
