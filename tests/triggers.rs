@@ -244,7 +244,8 @@ fn f61_a_slot_is_one_run_whenever_the_node_is_killed() {
     let mut distinct = slots.clone();
     distinct.sort_unstable();
     distinct.dedup();
-    assert!(slots.len() >= 12, "{slots:?}");
+    // A second that passes while no node is there is caught up with only if it is the newest.
+    assert!(slots.len() >= 8, "{slots:?}");
     assert_eq!(distinct, slots, "each slot once, in order");
 }
 
