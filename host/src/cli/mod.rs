@@ -14,6 +14,7 @@ mod identity;
 mod invoke;
 mod objects;
 mod output;
+mod secrets;
 mod serve;
 mod signers;
 mod tenants;
@@ -108,14 +109,20 @@ enum Command {
     /// Upload, list, show and delete models
     #[command(subcommand)]
     Models(objects::Models),
+    /// Set, list and delete secrets of plugins
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Say whose signatures on plugins count
     #[command(subcommand)]
     Signers(signers::Signers),
     /// Sign a component, without sending anything
     Sign(signers::Sign),
-    /// Create, list and limit tenants (the operator)
+    /// Create, list, limit and erase tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
+    /// List and rotate the keys that seal what tenants bring (the operator)
+    #[command(subcommand)]
+    Keys(secrets::Keys),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
@@ -176,6 +183,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
+            Command::Secrets(c) => c.run(&connection.open()?, json).await,
+            Command::Keys(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,

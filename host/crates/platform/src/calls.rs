@@ -125,7 +125,7 @@ impl Platform {
         servable.signature()?.check_inputs(&inputs)?;
         let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
         let started = Instant::now();
-        let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
+        let outcome = self.unless_erased(tenant, self.run(tenant, &servable.0, inputs, &options, request)).await;
         let (took, recorder) = (started.elapsed(), &servable.0.recorder);
         match &outcome {
             Ok((_, observation)) => {
@@ -190,7 +190,7 @@ impl Platform {
         let plugin = self.loaded_plugin(&tenant, &resolved).await?;
         let call = self.call(&tenant, &resolved, &options, request_id);
         resolved.recorder.function();
-        self.sandbox.http(&plugin, call, request).await
+        self.unless_erased(&tenant, self.sandbox.http(&plugin, call, request)).await
     }
 
     fn function_access(

@@ -12,11 +12,13 @@ mod directory;
 mod egress;
 mod guests;
 mod identity;
+mod keys;
 mod limits;
 mod models;
 mod objects;
 mod plugins;
 mod repository;
+mod secrets;
 mod signing;
 mod statistics;
 mod tenants;
@@ -46,10 +48,12 @@ pub use calls::{CallOptions, Servable};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
@@ -125,6 +129,8 @@ pub struct Platform {
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
     upload_wait: Duration,
+    /// Calls under way hear of erased tenants.
+    erasures: tokio::sync::Notify,
 }
 
 impl Platform {
@@ -157,6 +163,7 @@ impl Platform {
             uploading: Arc::default(),
             audits: audit::Audits::default(),
             upload_wait,
+            erasures: tokio::sync::Notify::new(),
         });
         guests.connect(&platform);
         Ok(platform)

@@ -3,8 +3,10 @@
 pub(crate) mod audit;
 pub(crate) mod egress;
 pub(crate) mod identity;
+pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod plugins;
+pub(crate) mod secrets;
 pub(crate) mod signers;
 pub(crate) mod signing_keys;
 pub(crate) mod tenants;

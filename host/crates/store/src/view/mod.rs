@@ -1,7 +1,9 @@
 //! The view: the state that the journal describes, in sled, as an index that may be lost at any time.
 
 mod apply;
+mod configuration;
 mod egress;
+mod erasure;
 mod identity;
 mod index;
 mod keys;
@@ -11,6 +13,7 @@ mod state;
 mod uploads;
 
 pub(crate) use apply::changes;
+pub use configuration::{ConfigurationRow, SecretRow};
 pub use identity::{IssuerRow, RoleRow};
 pub(crate) use index::Index;
 pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
