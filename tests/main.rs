@@ -26,6 +26,7 @@ mod network;
 mod onnxruntime;
 mod plugins;
 mod protocol;
+mod sealing;
 mod signing;
 mod stopping;
 mod support;

@@ -13,12 +13,14 @@ mod directory;
 mod egress;
 mod guests;
 mod identity;
+mod keys;
 mod limits;
 mod models;
 mod objects;
 mod plugins;
 mod repository;
 mod rule;
+mod secrets;
 mod signing;
 mod statistics;
 mod tenants;
@@ -53,10 +55,12 @@ pub use deployments::{
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
@@ -136,6 +140,8 @@ pub struct Platform {
     upload_wait: Duration,
     rollouts: Rollouts,
     shadows: Shadows,
+    /// Calls under way hear of erased tenants.
+    erasures: tokio::sync::Notify,
 }
 
 impl Platform {
@@ -170,6 +176,7 @@ impl Platform {
             uploading: Arc::default(),
             audits: audit::Audits::default(),
             upload_wait,
+            erasures: tokio::sync::Notify::new(),
         });
         guests.connect(&platform);
         platform.shadows.connect(&platform);

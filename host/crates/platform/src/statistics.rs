@@ -305,6 +305,12 @@ impl Records {
         }
     }
 
+    /// Forgets all of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|owner, _| owner.name() != tenant);
+    }
+
     /// What each tenant's calls come to.
     pub(crate) fn totals(&self) -> HashMap<Tenant, Totals> {
         let mut totals = HashMap::<Tenant, Totals>::new();
