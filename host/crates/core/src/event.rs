@@ -12,7 +12,7 @@ use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
-pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
+pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -290,25 +290,11 @@ pub enum Event {
         name: Name,
     },
     /// An alias says something else from now on.
-    AliasSet {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-        /// What it says, and why.
-        deployment: Deployment,
-    },
+    AliasSet(AliasSet),
     /// An alias is gone. What it said before stays listed.
-    AliasDeleted {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-    },
+    AliasDeleted(AliasDeleted),
+    /// A version was deleted, which no alias named.
+    VersionDeleted(VersionDeleted),
     /// A plugin's settings were replaced.
     SettingsReplaced {
         /// Whose.
