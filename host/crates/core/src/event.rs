@@ -13,7 +13,7 @@ use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
-pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
+pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
 pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
 
 /// Who did it, through which token, in which request.
@@ -296,25 +296,11 @@ pub enum Event {
         name: Name,
     },
     /// An alias says something else from now on.
-    AliasSet {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-        /// What it says, and why.
-        deployment: Deployment,
-    },
+    AliasSet(AliasSet),
     /// An alias is gone. What it said before stays listed.
-    AliasDeleted {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-    },
+    AliasDeleted(AliasDeleted),
+    /// A version was deleted, which no alias named.
+    VersionDeleted(VersionDeleted),
     /// A plugin's settings were replaced.
     SettingsReplaced {
         /// Whose.

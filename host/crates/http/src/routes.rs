@@ -106,6 +106,12 @@ impl Table {
         t.add(delete, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::delete);
         t.add(get, "/api/v1/plugins/{name}/versions", Tenant(Scope::PluginsRead), api::plugins::versions);
         t.add(get, "/api/v1/plugins/{name}/versions/{version}", Tenant(Scope::PluginsRead), api::plugins::version);
+        t.add(
+            delete,
+            "/api/v1/plugins/{name}/versions/{version}",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::delete_version,
+        );
         t.add(get, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsRead), api::plugins::settings);
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
         t.add(get, "/api/v1/plugins/{name}/secrets", Tenant(Scope::PluginsRead), api::secrets::list);
@@ -153,6 +159,12 @@ impl Table {
         t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+        t.add(
+            delete,
+            "/api/v1/models/{name}/versions/{version}",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::delete_version,
+        );
 
         t.add(get, "/api/v1/models/{name}/aliases", Tenant(Scope::ModelsRead), api::deployments::aliases);
         t.add(get, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsRead), api::deployments::alias);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aimass_core::event::{
-    Canary, Change, DataKeysRewrapped, Deployment, Limits, Route, Sealed, SecretDeleted, SecretSet, Settings, Share,
-    TenantErased, UploadWish,
+    AliasDeleted, AliasSet, Canary, Change, DataKeysRewrapped, Deployment, Limits, Route, Sealed, SecretDeleted,
+    SecretSet, Settings, Share, TenantErased, UploadWish, VersionDeleted,
 };
 use aimass_core::identity::{Issuer, KeySource, Revocation};
 use proptest::prelude::*;
@@ -40,6 +40,7 @@ enum Step {
     Alias(u8, u8, u8, bool),
     GoBack(u8, u8, u64),
     DropAlias(u8, u8),
+    DropVersion(u8, u8, u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -67,7 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
         (t2.clone(), any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
         (t2.clone(), 0..4u8, 1..4u8, any::<bool>()).prop_map(|(t, o, v, canary)| Step::Alias(t, o, v, canary)),
         (t2.clone(), 0..4u8, 1..4u64).prop_map(|(t, o, number)| Step::GoBack(t, o, number)),
-        (t2, 0..4u8).prop_map(|(t, o)| Step::DropAlias(t, o)),
+        (t2.clone(), 0..4u8).prop_map(|(t, o)| Step::DropAlias(t, o)),
+        (t2, 0..4u8, 1..3u64).prop_map(|(t, o, v)| Step::DropVersion(t, o, v)),
     ]
 }
 
@@ -80,7 +82,7 @@ fn route(version: u64, canary: bool) -> Route {
 fn alias_set(tenant: Name, object: Name, route: Route, restores: Option<u64>) -> Event {
     let change = if restores.is_some() { Change::RolledBack } else { Change::Set };
     let deployment = Deployment { route, change, restores, gate: None, seen: vec![] };
-    Event::AliasSet { tenant, name: object, alias: name("prod"), deployment }
+    Event::AliasSet(AliasSet { tenant, name: object, alias: name("prod"), deployment })
 }
 
 #[tokio::test]
@@ -222,7 +224,12 @@ async fn take(store: &Store, step: Step) {
             Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
             Step::Alias(n, object, version, canary) => alias_set(t(n), o(object), route(version.into(), canary), None),
             Step::GoBack(n, object, number) => alias_set(t(n), o(object), route(1, false), Some(number)),
-            Step::DropAlias(n, object) => Event::AliasDeleted { tenant: t(n), name: o(object), alias: name("prod") },
+            Step::DropAlias(n, object) => {
+                Event::AliasDeleted(AliasDeleted { tenant: t(n), name: o(object), alias: name("prod") })
+            }
+            Step::DropVersion(n, object, version) => {
+                Event::VersionDeleted(VersionDeleted { tenant: t(n), name: o(object), version })
+            }
         };
         Ok((Some(event), ()))
     });

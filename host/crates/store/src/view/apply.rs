@@ -142,22 +142,16 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         Event::ObjectDeleted { tenant, name } => {
             let object = living(state, tenant, name)?;
             for row in state.rows::<VersionRow>(&keys::versions(tenant, name), None, usize::MAX, |_| true)? {
-                out.push((keys::version(tenant, name, row.version), None));
-                if let Some(key) = row.idempotency_key {
-                    // It may have been used again since, for another object.
-                    let key = keys::idempotent(tenant, &key);
-                    let is_ours = |i: &IdempotentRow| i.name == *name && i.version == row.version;
-                    if state.row(&key)?.as_ref().is_some_and(is_ours) {
-                        out.push((key, None));
-                    }
-                }
+                drop_version(state, &mut out, tenant, &row)?;
             }
             out.push((keys::settings(tenant, name), None));
             deployments::forget(state, &mut out, tenant, name)?;
             configuration::delete_all(state, &mut out, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { deleted: true, public: false, ..object })?;
         }
-        Event::AliasSet { .. } | Event::AliasDeleted { .. } => deployments::changes(state, record, &mut out)?,
+        Event::AliasSet(_) | Event::AliasDeleted(_) | Event::VersionDeleted(_) => {
+            deployments::changes(state, record, &mut out)?;
+        }
         Event::SettingsReplaced { tenant, name, settings, number, sealed } => {
             living(state, tenant, name)?;
             match sealed {
@@ -215,6 +209,20 @@ pub(super) fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
 
 pub(super) fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
     state.object_of(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)
+}
+
+/// Takes a version out of the view, with what was remembered of its upload.
+pub(super) fn drop_version(state: &State<'_>, out: &mut Changes, tenant: &Name, row: &VersionRow) -> Result<()> {
+    out.push((keys::version(tenant, &row.name, row.version), None));
+    if let Some(key) = &row.idempotency_key {
+        // It may have been used again since, for another object.
+        let key = keys::idempotent(tenant, key);
+        let is_ours = |i: &IdempotentRow| i.name == row.name && i.version == row.version;
+        if state.row(&key)?.as_ref().is_some_and(is_ours) {
+            out.push((key, None));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn conflict(detail: impl Into<String>) -> Fault {
