@@ -20,6 +20,7 @@ mod gpu;
 mod hostile;
 mod http2;
 mod identity;
+mod logs;
 mod metrics;
 mod network;
 mod onnxruntime;

@@ -13,7 +13,7 @@ use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, TenantLimits};
+use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
@@ -77,7 +77,8 @@ impl Node {
             ..SandboxConfig::new(folders.compiled, key_file(&folders.keys, "compiled.key")?, CompileCommand::own()?)
         };
         let sandbox = Sandbox::new(sandbox, guests.clone(), store.key_value())?;
-        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()));
+        let logs = Arc::new(Logs::new(config.log_memory));
+        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()).with_logs(logs.clone()));
         let tenant_limits = TenantLimits {
             weight: 1,
             per_second: config.tenant_requests_per_second,
@@ -103,6 +104,8 @@ impl Node {
                 region: config.region.clone(),
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
+            logs,
+            usage_retention: config.usage_retention,
         })?;
         platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
@@ -125,7 +128,7 @@ impl Node {
             grace: config.grace,
             ..ListenerConfig::default()
         };
-        Ok(Self { app: App::new(platform.clone()), platform, listener, listening, address, operator_token })
+        Ok(Self { app: App::new(platform.clone(), None), platform, listener, listening, address, operator_token })
     }
 
     /// The URL that it serves at.

@@ -109,6 +109,12 @@ pub(crate) struct Raw {
     /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
     #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
     region: Option<String>,
+    /// How long hours of usage can be asked for, days; the journal keeps them [default: 400]
+    #[arg(long, env = "AIMASS_USAGE_RETENTION", value_name = "DAYS")]
+    usage_retention: Option<u64>,
+    /// Memory of what plugins log, MiB; the oldest lines leave first [default: 64]
+    #[arg(long, env = "AIMASS_LOG_MEMORY_MIB", value_name = "MIB")]
+    log_memory_mib: Option<usize>,
     /// How long calls under way may take to end when the node stops, seconds [default: 30]
     #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
     grace_seconds: Option<u64>,
@@ -157,6 +163,8 @@ pub(crate) struct Config {
     pub(crate) egress_private: Vec<PrivateDestination>,
     pub(crate) egress_roots: Option<PathBuf>,
     pub(crate) region: Option<Name>,
+    pub(crate) usage_retention: Duration,
+    pub(crate) log_memory: usize,
     pub(crate) grace: Duration,
 }
 
@@ -232,6 +240,10 @@ impl Raw {
             region: (self.region.or(file.region))
                 .map(|text| text.parse::<Name>().map_err(|fault| format!("`region`: {}", fault.detail())))
                 .transpose()?,
+            usage_retention: Duration::from_secs(
+                self.usage_retention.or(file.usage_retention).unwrap_or(400).saturating_mul(86_400),
+            ),
+            log_memory: self.log_memory_mib.or(file.log_memory_mib).unwrap_or(64).saturating_mul(1 << 20),
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -250,6 +262,8 @@ impl Raw {
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
         within("connections", config.connections.unwrap_or(1) as u64, 1, 1 << 20)?;
         within("client-wait-seconds", config.client_wait.as_secs(), 1, 3_600)?;
+        within("usage-retention", config.usage_retention.as_secs() / 86_400, 1, 36_500)?;
+        within("log-memory-mib", (config.log_memory >> 20) as u64, 1, 1 << 16)?;
         within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
         if config.issuer.is_empty() || config.issuer.len() > 256 {
             return Err("`issuer` is 1 to 256 bytes".to_owned());

@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
-use crate::usage::Usage;
+use crate::usage::{ObjectUsage, Usage};
 use crate::{Digest, Name, Signature};
 
 /// Who did it, through which token, in which request.
@@ -219,7 +220,7 @@ pub enum Event {
     UploadAccepted {
         /// Whose.
         tenant: Name,
-        /// The upload's id: that of the request which brought it.
+        /// The upload's id.
         id: String,
         /// Under which name.
         name: Name,
@@ -429,5 +430,19 @@ pub enum Event {
         tenant: Name,
         /// All of the hour, in place of what was recorded of it before.
         usage: Usage,
+    },
+    /// The same of single plugins and models.
+    ObjectUsageRecorded {
+        /// Whose.
+        tenant: Name,
+        /// All of their hours, in place of what was recorded of them before.
+        objects: Vec<ObjectUsage>,
+    },
+    /// What a tenant used long ago is shown no longer.
+    UsagePruned {
+        /// Whose.
+        tenant: Name,
+        /// The hours that began before this, seconds since the epoch.
+        before: u64,
     },
 }

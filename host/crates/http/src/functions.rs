@@ -9,10 +9,11 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
-use crate::app::{App, RequestId};
+use crate::app::App;
 use crate::depth::Depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
+use crate::request::RequestId;
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
@@ -23,7 +24,7 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
-    let options = CallOptions { depth: depth.0, ..CallOptions::default() };
+    let options = CallOptions { depth: depth.0, trace: id.trace().clone(), ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {

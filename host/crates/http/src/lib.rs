@@ -21,8 +21,10 @@ mod owed;
 mod pace;
 mod problem;
 mod repository;
+mod request;
 mod routes;
 mod tls;
+mod traced;
 mod v2;
 
 pub use app::App;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use aimass_core::{Code, Fault, Source};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, StatusCode};
 use serde_json::json;
 
 use crate::grpc;
+use crate::request::REQUEST_ID;
 
 /// A fault on its way out. Its body is written by [`finish`], which knows the path.
 pub(crate) struct Rejection(pub(crate) Fault);
@@ -85,7 +86,7 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
 
 fn named(request: &str, mut response: Response) -> Response {
     if let Ok(id) = HeaderValue::from_str(request) {
-        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }

@@ -105,6 +105,7 @@ impl Table {
         t.add(get, "/api/v1/plugins/{name}/versions/{version}", Tenant(Scope::PluginsRead), api::plugins::version);
         t.add(get, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsRead), api::plugins::settings);
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
+        t.add(get, "/api/v1/plugins/{name}/logs", Tenant(Scope::PluginsRead), api::logs::tail);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
         t.add(get, "/api/v1/uploads", Tenant(Scope::PluginsRead), api::upload::list);

@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimass_core::event::Kind;
+use aimass_core::trace::{SpanKind, Trace};
 use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Tenant, Tensor};
 use aimass_inference::process::Timing;
-use aimass_sandbox::{Body, Call, Plugin};
+use aimass_sandbox::{Call, Plugin};
+use http_body_util::BodyExt as _;
 
+use crate::admission::Entered;
+use crate::answer::Body;
 use crate::directory::Resolved;
 use crate::statistics::Observation;
+use crate::watch::Watch;
 use crate::{Caller, Platform, Scope};
 
 /// Where the time of a model's call went that took `took`.
@@ -24,6 +29,19 @@ fn observed(took: Duration, timing: &Timing) -> Observation {
     }
 }
 
+/// Tells of a model's call that has just ended, after `took`: when its turn came, and the engine's run.
+pub(crate) fn tell_timing(trace: &Trace, took: Duration, timing: &Timing) {
+    if trace.recorded() {
+        trace.past("queue", took.saturating_sub(timing.queue), timing.queue, vec![]);
+        let batch = vec![("aimass.batch.size", u64::from(timing.batch).into())];
+        trace.past("engine run", Duration::ZERO, timing.compute, batch);
+    }
+}
+
+fn bytes_of(tensors: &[Tensor]) -> u64 {
+    tensors.iter().map(|tensor| tensor.data().len() as u64).sum()
+}
+
 /// What a caller may say about a call.
 #[derive(Clone, Debug, Default)]
 pub struct CallOptions {
@@ -31,6 +49,8 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// How many calls of guests stand above this one.
     pub depth: u32,
+    /// Where it stands in its trace.
+    pub trace: Trace,
 }
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
@@ -118,15 +138,36 @@ impl Platform {
         by: &Caller,
         servable: &Servable,
         inputs: Vec<Tensor>,
-        options: CallOptions,
+        mut options: CallOptions,
         request: &str,
     ) -> Result<Vec<Tensor>> {
         let tenant = by.tenant()?;
-        servable.signature()?.check_inputs(&inputs)?;
-        let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
+        let signature = servable.signature()?;
+        let _entered = self.admit(tenant, &options.trace)?;
+        let request: Arc<str> = request.into();
+        let watch = self.watch(tenant, &servable.0, &request, &mut options);
+        let used = &servable.0.record.used;
+        used.came(bytes_of(&inputs));
+        let outcome = match signature.check_inputs(&inputs) {
+            Ok(()) => self.infer_checked(tenant, &servable.0, inputs, &options, &request).await,
+            Err(fault) => Err(fault),
+        };
+        used.went(outcome.as_deref().map_or(0, bytes_of));
+        watch.ended(outcome.as_ref().err());
+        outcome
+    }
+
+    async fn infer_checked(
+        &self,
+        tenant: &Tenant,
+        resolved: &Resolved,
+        inputs: Vec<Tensor>,
+        options: &CallOptions,
+        request: &Arc<str>,
+    ) -> Result<Vec<Tensor>> {
         let started = Instant::now();
-        let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
-        let (took, recorder) = (started.elapsed(), &servable.0.recorder);
+        let outcome = self.run(tenant, resolved, inputs, options, request).await;
+        let (took, recorder) = (started.elapsed(), &resolved.recorder);
         match &outcome {
             Ok((_, observation)) => {
                 let whole = Observation { compute_infer: took, batch: 1, ..Observation::default() };
@@ -143,7 +184,7 @@ impl Platform {
         resolved: &Resolved,
         inputs: Vec<Tensor>,
         options: &CallOptions,
-        request: &str,
+        request: &Arc<str>,
     ) -> Result<(Vec<Tensor>, Option<Observation>)> {
         resolved.record.set_unloaded(false);
         match resolved.kind {
@@ -157,7 +198,10 @@ impl Platform {
                 let model = self.models.load_resolved(tenant, resolved).await?;
                 let called = Instant::now();
                 let (outputs, timing) = model.infer_timed(inputs, deadline).await?;
-                Ok((outputs, Some(observed(called.elapsed(), &timing))))
+                let took = called.elapsed();
+                tell_timing(&options.trace, took, &timing);
+                resolved.record.used.engine(timing.compute, timing.batch);
+                Ok((outputs, Some(observed(took, &timing))))
             }
         }
     }
@@ -174,7 +218,7 @@ impl Platform {
         tenant: &aimass_core::Name,
         reference: &ObjectRef,
         request: http::Request<B>,
-        options: CallOptions,
+        mut options: CallOptions,
         request_id: &str,
     ) -> Result<http::Response<Body>>
     where
@@ -186,11 +230,52 @@ impl Platform {
             let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
             return Err(Fault::new(Code::UnsupportedOperation, detail));
         }
-        let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
-        let plugin = self.loaded_plugin(&tenant, &resolved).await?;
-        let call = self.call(&tenant, &resolved, &options, request_id);
-        resolved.recorder.function();
-        self.sandbox.http(&plugin, call, request).await
+        let _entered = self.admit(&tenant, &options.trace)?;
+        let request_id: Arc<str> = request_id.into();
+        let mut watch = self.watch(&tenant, &resolved, &request_id, &mut options);
+        watch.function();
+        let to_head = request.method() == http::Method::HEAD;
+        let outcome = async {
+            let plugin = self.loaded_plugin(&tenant, &resolved).await?;
+            let call = self.call(&tenant, &resolved, &options, &request_id);
+            let record = resolved.record.clone();
+            let request = request.map(|body| {
+                body.map_frame(move |frame| {
+                    record.used.came(frame.data_ref().map_or(0, bytes::Bytes::len) as u64);
+                    frame
+                })
+            });
+            self.sandbox.http(&plugin, call, request).await
+        };
+        match outcome.await {
+            Ok(response) => {
+                let (parts, body) = response.into_parts();
+                watch.status = Some(parts.status.as_u16());
+                let declared = parts.headers.get(http::header::CONTENT_LENGTH);
+                let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+                // Answers that have none by their status.
+                let empty = to_head || matches!(parts.status.as_u16(), 204 | 304);
+                Ok(http::Response::from_parts(parts, Body::new(body, watch, declared, empty)))
+            }
+            Err(fault) => {
+                watch.ended(Some(&fault));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Lets a call in, or says why not.
+    fn admit(&self, tenant: &Tenant, trace: &Trace) -> Result<Option<Entered<'_>>> {
+        let mut span = trace.span("admission", SpanKind::Internal);
+        span.note_with("aimass.tenant", || tenant.to_string());
+        self.gate.enter(tenant, &self.limits_of(tenant)).inspect_err(|fault| span.fail(|| fault.code().as_str().into()))
+    }
+
+    /// Watches a call that was let in. What it does from now on stands below it in its trace.
+    fn watch(&self, tenant: &Tenant, resolved: &Arc<Resolved>, request: &Arc<str>, options: &mut CallOptions) -> Watch {
+        let span = Watch::span(tenant, resolved, request, &options.trace);
+        options.trace = span.below(&options.trace);
+        Watch::new(self.logs.clone(), tenant.clone(), resolved.clone(), request.clone(), span)
     }
 
     fn function_access(
@@ -218,7 +303,7 @@ impl Platform {
         self.sandbox.load(resolved.digest, self.store.blobs().read(tenant, &resolved.digest)).await
     }
 
-    fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &str) -> Call {
+    fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &Arc<str>) -> Call {
         let mut limits = self.limits.clone();
         limits.deadline = self.deadline(options);
         Call {
@@ -227,8 +312,10 @@ impl Platform {
             version: resolved.version,
             settings: resolved.settings.clone(),
             limits,
-            request_id: request.into(),
+            request_id: request.clone(),
             depth: options.depth,
+            trace: options.trace.clone(),
+            meter: Some(resolved.record.clone()),
         }
     }
 

@@ -5,14 +5,17 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod answer;
 mod audit;
 mod background;
 mod calls;
+mod counters;
 mod directory;
 mod egress;
 mod guests;
 mod identity;
 mod limits;
+mod logs;
 mod models;
 mod objects;
 mod plugins;
@@ -22,6 +25,7 @@ mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod watch;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -38,15 +42,19 @@ use aimass_store::Store;
 
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
-pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
+pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
-pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
+pub use egress::{
+    CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,
+    UsageDocument, UsageQuery,
+};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use limits::LimitsChange;
+pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
@@ -106,6 +114,10 @@ pub struct Parts {
     pub upload_wait: Duration,
     /// What guests send out.
     pub egress: EgressParts,
+    /// What plugins' calls log; the sandbox writes into it as well.
+    pub logs: Arc<Logs>,
+    /// How long usage can be asked for.
+    pub usage_retention: Duration,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -120,11 +132,13 @@ pub struct Platform {
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
     egress: Egress,
+    logs: Arc<Logs>,
     provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
     upload_wait: Duration,
+    usage_retention: Duration,
 }
 
 impl Platform {
@@ -134,8 +148,8 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
-            parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, .. } = parts;
+        let Parts { model_memory, upload_wait, egress, logs, usage_retention, .. } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -147,6 +161,7 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            logs,
             store,
             auth,
             sandbox,
@@ -157,6 +172,7 @@ impl Platform {
             uploading: Arc::default(),
             audits: audit::Audits::default(),
             upload_wait,
+            usage_retention,
         });
         guests.connect(&platform);
         Ok(platform)
@@ -191,7 +207,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
-        self.flush_usage(true).await;
+        self.flush_usage(egress::Due::All).await;
         self.store.clone().close().await;
     }
 }

@@ -212,6 +212,8 @@ impl Job {
             limits: platform.limits.clone(),
             request_id: request.into(),
             depth: 0,
+            trace: aimass_core::trace::Trace::default(),
+            meter: None,
         };
         Box::pin(async move {
             match kind {

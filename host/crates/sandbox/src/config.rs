@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use aimass_core::event::Settings;
 use aimass_core::limits::InvocationLimits;
+use aimass_core::seam::Asking;
+use aimass_core::trace::Trace;
+use aimass_core::usage::Meter;
 use aimass_core::{Name, Tenant};
 
 use crate::compiler::{CompileCommand, CompileLimits};
@@ -68,7 +71,7 @@ impl Default for PoolConfig {
 }
 
 /// Who calls which version of which plugin, and what it may use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// Whose plugin it is; the guest reaches this tenant's models and data only.
     pub tenant: Tenant,
@@ -84,6 +87,16 @@ pub struct Call {
     pub request_id: Arc<str>,
     /// How many calls of guests stand above this one; what it sends says one more.
     pub depth: u32,
+    /// Where it stands in its trace; what it sends carries that on.
+    pub trace: Trace,
+    /// Who is told what it used.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+impl Call {
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking { tenant: &self.tenant, plugin: &self.plugin, trace: &self.trace }
+    }
 }
 
 /// The smaller of the two, limit by limit.

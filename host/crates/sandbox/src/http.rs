@@ -64,7 +64,7 @@ where
     });
 
     let first = poll_fn(|cx| {
-        if let Poll::Ready(outcome) = run.as_mut().poll(cx) {
+        if let Poll::Ready(outcome) = deadline.counted(|| run.as_mut().poll(cx)) {
             return Poll::Ready(First::Ended(outcome));
         }
         if !head.is_terminated()
@@ -104,7 +104,7 @@ enum First {
 }
 
 async fn finish(mut run: Run, mut deadline: Deadline, end: End) {
-    let outcome = poll_fn(|cx| match run.as_mut().poll(cx) {
+    let outcome = poll_fn(|cx| match deadline.counted(|| run.as_mut().poll(cx)) {
         Poll::Ready(outcome) => Poll::Ready(outcome),
         Poll::Pending => deadline.poll(cx).map(|()| Err(fault::deadline())),
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aimass_core::event::Inspection;
 use aimass_core::limits::InvocationLimits;
+use aimass_core::logs::LogKeeper;
 use aimass_core::outgoing::Outgoing;
 use aimass_core::seam::{Inference, KeyValue};
 use aimass_core::{Digest, Fault, Result, Signature, Tensor};
@@ -66,7 +67,7 @@ impl Sandbox {
         Ok(Self {
             linker: Arc::new(host::linker(&engine)?),
             ticker: Ticker::start(&engine)?,
-            services: Arc::new(Services { inference, key_value, outgoing: None }),
+            services: Arc::new(Services { inference, key_value, outgoing: None, logs: None }),
             limits: config.limits,
             compiled: Arc::new(CompiledCode::open(&engine, config.cache_dir, config.cache_key)?),
             plugins: Cache::new(config.loaded_plugins),
@@ -79,6 +80,13 @@ impl Sandbox {
     #[must_use]
     pub fn with_outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
         self.services = Arc::new(Services { outgoing: Some(outgoing), ..(*self.services).clone() });
+        self
+    }
+
+    /// The same, with somebody who keeps what guests log.
+    #[must_use]
+    pub fn with_logs(mut self, logs: Arc<dyn LogKeeper>) -> Self {
+        self.services = Arc::new(Services { logs: Some(logs), ..(*self.services).clone() });
         self
     }
 
@@ -201,7 +209,7 @@ impl Sandbox {
 
     fn store(&self, mut call: Call) -> (Store<Guest>, Deadline) {
         call.limits = tighter(&call.limits, &self.limits);
-        let deadline = Deadline::after(call.limits.deadline);
+        let deadline = Deadline::after(call.limits.deadline, call.meter.clone());
         (state::store(&self.engine, self.services.clone(), call, deadline.at()), deadline)
     }
 

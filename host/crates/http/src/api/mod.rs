@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod egress;
 pub(crate) mod identity;
+pub(crate) mod logs;
 pub(crate) mod models;
 pub(crate) mod plugins;
 pub(crate) mod signers;

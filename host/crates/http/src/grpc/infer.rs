@@ -13,6 +13,7 @@ use super::tensors;
 use crate::app::App;
 use crate::extract::Ask;
 use crate::problem::Rejection;
+use crate::request::RequestId;
 use crate::{oip, v2};
 
 impl Incoming for ModelInferRequest {
@@ -29,7 +30,7 @@ pub(crate) async fn infer(
     patience: Patience,
     Unary(request): Unary<ModelInferRequest>,
 ) -> Result<Reply<ModelInferResponse>, Rejection> {
-    Ok(Reply(call(&app, &ask.caller, patience, request, ask.request.as_str()).await?))
+    Ok(Reply(call(&app, &ask.caller, patience, request, &ask.request).await?))
 }
 
 /// Runs one request.
@@ -38,7 +39,7 @@ pub(super) async fn call(
     caller: &Caller,
     patience: Patience,
     request: ModelInferRequest,
-    id: &str,
+    id: &RequestId,
 ) -> Result<ModelInferResponse> {
     // Before its tensors are read, so that nobody's model costs nothing.
     let servable = v2::named(app, caller, &request.model_name, &request.model_version)?;
@@ -46,8 +47,8 @@ pub(super) async fn call(
     let mut wanted = tensors::read(request)?;
     let inputs = std::mem::take(&mut wanted.inputs);
     // Guests send HTTP/1 only, so nothing stands above a call over gRPC.
-    let options = CallOptions { depth: 0, deadline: patience.within(wanted.timeout) };
-    let outputs = app.platform().infer(caller, &servable, inputs, options, id).await?;
+    let options = CallOptions { depth: 0, deadline: patience.within(wanted.timeout), trace: id.trace().clone() };
+    let outputs = app.platform().infer(caller, &servable, inputs, options, id.as_str()).await?;
     answer(&wanted, &servable, &outputs)
 }
 

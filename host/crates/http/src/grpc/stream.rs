@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::extract::Ask;
 use crate::guard::bearer;
 use crate::problem::{Rejection, log};
+use crate::request::RequestId;
 
 /// Requests of one stream that run at once: while one is read and another one's answer is written, the engine has
 /// work. A client that wants more opens more streams; each request may hold as much memory as a REST body.
@@ -28,7 +29,7 @@ pub(crate) async fn infer(
 ) -> Result<Response, Rejection> {
     app.platform().may_call(&ask.caller)?;
     let token = bearer(request.headers())?.to_owned();
-    let session = Arc::new(Session { app, token, patience, request: ask.request.as_str().to_owned() });
+    let session = Arc::new(Session { app, token, patience, request: ask.request.clone() });
     let requests = requests(session.clone(), Messages::of(request)?);
     let answers = requests.map(move |request| {
         let session = session.clone();
@@ -37,7 +38,7 @@ pub(crate) async fn infer(
                 Ok(request) => session.answer(request).await,
                 Err(end) => Err(end),
             };
-            answered.map_err(|fault| ending(&fault, &session.request))
+            answered.map_err(|fault| ending(&fault, session.request.as_str()))
         }
     });
     Ok(replies(answers.buffered(AT_ONCE)))
@@ -48,7 +49,7 @@ struct Session {
     app: Arc<App>,
     token: String,
     patience: Patience,
-    request: String,
+    request: RequestId,
 }
 
 impl Session {
@@ -64,7 +65,7 @@ impl Session {
         let (error_message, mut response) = match outcome {
             Ok(response) => (String::new(), response),
             Err(fault) => {
-                log(&fault, &self.request);
+                log(&fault, self.request.as_str());
                 // The id says which request failed.
                 (fault.to_string(), ModelInferResponse { id, ..ModelInferResponse::default() })
             }

@@ -18,12 +18,12 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt as _;
 
 pub use rules::{EgressWish, RegionDocument, TransferWish};
-pub use usage::{FlowDocument, UsageDocument};
+pub use usage::{CallsDocument, FlowDocument, ObjectUsageDocument, UsageDocument, UsageQuery};
 
 use crate::Guests;
 use counted::Counted;
 use meter::Meter;
-pub(crate) use meter::Totals;
+pub(crate) use meter::{Due, Today};
 
 /// The region of a node that is told of none, and of its destinations.
 pub const LOCAL: &str = "local";

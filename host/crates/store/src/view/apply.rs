@@ -180,7 +180,9 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         | Event::TransferAllowed { .. }
         | Event::TransferRuleRemoved { .. }
         | Event::EgressRefused { .. }
-        | Event::UsageRecorded { .. } => super::egress::changes(state, &record.event, &mut out)?,
+        | Event::UsageRecorded { .. }
+        | Event::ObjectUsageRecorded { .. }
+        | Event::UsagePruned { .. } => super::egress::changes(state, &record.event, &mut out)?,
     }
     Ok(out)
 }
