@@ -34,4 +34,6 @@ mod tidy;
 mod tls;
 mod tokens;
 mod tour;
+mod traces;
 mod uploads;
+mod usage;

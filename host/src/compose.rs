@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Gpu};
 use crate::descriptors;
+use crate::telemetry::Telemetry;
 
 /// The operator's first token, inside the data folder, readable by its owner alone.
 pub(crate) const OPERATOR_TOKEN: &str = "operator.token";
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     app: Arc<App>,
     listener: TcpListener,
     listening: ListenerConfig,
+    /// None where nothing is traced.
+    telemetry: Option<Arc<Telemetry>>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The operator's token file, and whether this start made it.
@@ -55,6 +58,7 @@ impl Node {
     pub(crate) async fn start(config: &Config) -> Result<Self> {
         // Before anything is made: a wrong path costs nothing yet.
         let tls = config.tls.as_ref().map(|files| Tls::open(&files.certificate, &files.key)).transpose()?;
+        let telemetry = Telemetry::start(&config.traces).map_err(|failure| Fault::invalid(failure.to_string()))?;
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
@@ -85,6 +89,7 @@ impl Node {
             burst: config.tenant_requests_per_second.map_or(1, TenantLimits::burst_of),
             concurrency: config.tenant_calls,
             engine_memory: config.tenant_engine_memory,
+            quotas: config.tenant_quotas,
         };
         let platform = Platform::new(Parts {
             store,
@@ -128,7 +133,15 @@ impl Node {
             grace: config.grace,
             ..ListenerConfig::default()
         };
-        Ok(Self { app: App::new(platform.clone(), None), platform, listener, listening, address, operator_token })
+        Ok(Self {
+            app: App::new(platform.clone(), telemetry.clone().map(|spans| spans as _)),
+            platform,
+            listener,
+            listening,
+            telemetry,
+            address,
+            operator_token,
+        })
     }
 
     /// The URL that it serves at.
@@ -142,6 +155,8 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
+        let watched = self.platform.clone();
+        let quotas = tokio::spawn(async move { watched.watch_quotas().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
@@ -150,7 +165,12 @@ impl Node {
         issuers.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
+        quotas.abort();
         self.platform.close().await;
+        if let Some(telemetry) = self.telemetry {
+            // It waits for a thread that waits for this runtime.
+            let _ = tokio::task::spawn_blocking(move || telemetry.close()).await;
+        }
         served.map_err(Fault::internal)
     }
 }

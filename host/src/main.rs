@@ -4,6 +4,7 @@ mod cli;
 mod compose;
 mod config;
 mod descriptors;
+mod telemetry;
 
 use std::process::ExitCode;
 

@@ -18,7 +18,7 @@ mod output;
 mod serve;
 mod signers;
 mod tenants;
-mod trust;
+pub(crate) mod trust;
 mod uploads;
 mod usage;
 

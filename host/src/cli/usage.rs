@@ -81,11 +81,15 @@ impl Usage {
         }
         if json {
             output::json(&Value::Array(hours));
-        } else if hours.is_empty() {
+            return Ok(());
+        }
+        if hours.is_empty() {
             println!("nothing was used");
         } else {
             show(&hours, self.by.is_some());
         }
+        let quotas = client.json(Method::GET, &path.replace("/usage", "/quotas"), None).await?;
+        show_quotas(quotas["items"].as_array().map_or(&[], Vec::as_slice));
         Ok(())
     }
 }
@@ -125,6 +129,21 @@ fn show(hours: &[Value], named: bool) {
     if !refused.is_empty() {
         println!("\n{}", output::table(&["HOUR", "REFUSED", "REQUESTS"], refused));
     }
+}
+
+/// What is used now of what may be, if anything has a limit.
+fn show_quotas(quotas: &[Value]) {
+    let amount = |quota: &Value, field: &str| match quota["unit"].as_str() {
+        _ if quota[field].is_null() => "no limit".to_owned(),
+        Some("bytes") => output::bytes(&quota[field]),
+        Some("milliseconds") => format!("{:.1} s", quota[field].as_f64().unwrap_or_default() / 1e3),
+        _ => output::cell(&quota[field]),
+    };
+    let rows = quotas.iter().map(|quota| {
+        let resets = quota["resets"].as_u64().map(|at| output::time(&json!(at.saturating_mul(1000))));
+        vec![output::cell(&quota["quota"]), amount(quota, "used"), amount(quota, "limit"), resets.unwrap_or_default()]
+    });
+    println!("\n{}", output::table(&["QUOTA", "USED", "LIMIT", "RESETS"], rows));
 }
 
 fn transfers(used: &Value) -> impl Iterator<Item = &Value> {

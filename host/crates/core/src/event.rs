@@ -1,10 +1,13 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
+mod quota;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+pub use quota::{QuotaLimits, QuotaWarning};
 
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
@@ -146,6 +149,9 @@ pub struct Limits {
     /// Memory that its loaded models take together, MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_memory_mib: Option<NonZeroU32>,
+    /// What it may keep, and use in a day.
+    #[serde(flatten)]
+    pub quotas: QuotaLimits,
 }
 
 /// One change of state. Records of released variants stay readable: fields are only added, with defaults.
@@ -437,6 +443,13 @@ pub enum Event {
         tenant: Name,
         /// All of their hours, in place of what was recorded of them before.
         objects: Vec<ObjectUsage>,
+    },
+    /// Four fifths of a tenant's quota are used.
+    QuotaWarned {
+        /// Whose.
+        tenant: Name,
+        /// Which, and how much of it.
+        warning: QuotaWarning,
     },
     /// What a tenant used long ago is shown no longer.
     UsagePruned {

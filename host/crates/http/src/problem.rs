@@ -50,13 +50,13 @@ pub(crate) fn status(code: Code) -> StatusCode {
         | Code::InvalidModel
         | Code::UnsupportedDevice
         | Code::UnsupportedOperation => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
         Code::PluginTrap | Code::PluginResourceLimit | Code::PluginFault => StatusCode::BAD_GATEWAY,
         Code::PluginDeadline => StatusCode::GATEWAY_TIMEOUT,
         Code::CallDepth => StatusCode::LOOP_DETECTED,
         Code::Internal | Code::Integrity => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Unavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+        Code::StorageFull | Code::StorageQuota => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
 
@@ -144,7 +144,8 @@ mod tests {
         for &code in Code::ALL {
             let status = status(code).as_u16();
             match code.source() {
-                Source::Caller => assert!((400..500).contains(&status), "{code}"),
+                // WebDAV's status for a quota (RFC 4331): whose it is, the caller knows.
+                Source::Caller => assert!((400..500).contains(&status) || code == Code::StorageQuota, "{code}"),
                 Source::Plugin => assert!([502, 504, 508].contains(&status), "{code}"),
                 Source::Platform => assert!([500, 503, 507].contains(&status), "{code}"),
             }

@@ -134,6 +134,8 @@ impl Table {
         t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
+        t.add(get, "/api/v1/quotas", Tenant(Scope::UsageRead), api::quotas::own);
+        t.add(get, "/api/v1/tenants/{tenant}/quotas", Operator, api::quotas::of_tenant);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);

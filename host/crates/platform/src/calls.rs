@@ -268,7 +268,9 @@ impl Platform {
     fn admit(&self, tenant: &Tenant, trace: &Trace) -> Result<Option<Entered<'_>>> {
         let mut span = trace.span("admission", SpanKind::Internal);
         span.note_with("aimass.tenant", || tenant.to_string());
-        self.gate.enter(tenant, &self.limits_of(tenant)).inspect_err(|fault| span.fail(|| fault.code().as_str().into()))
+        let limits = self.limits_of(tenant);
+        let entered = self.may_compute(tenant, &limits).and_then(|()| self.gate.enter(tenant, &limits));
+        entered.inspect_err(|fault| span.fail(|| fault.code().as_str().into()))
     }
 
     /// Watches a call that was let in. What it does from now on stands below it in its trace.

@@ -19,6 +19,7 @@ mod logs;
 mod models;
 mod objects;
 mod plugins;
+mod quotas;
 mod repository;
 mod signing;
 mod statistics;
@@ -57,6 +58,7 @@ pub use limits::LimitsChange;
 pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use quotas::{Quota, QuotaDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
@@ -133,6 +135,7 @@ pub struct Platform {
     limits_of_tenants: Arc<TenantsLimits>,
     egress: Egress,
     logs: Arc<Logs>,
+    quotas: quotas::Quotas,
     provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
@@ -162,6 +165,7 @@ impl Platform {
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
             logs,
+            quotas: quotas::Quotas::default(),
             store,
             auth,
             sandbox,

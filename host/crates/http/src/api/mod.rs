@@ -6,6 +6,7 @@ pub(crate) mod identity;
 pub(crate) mod logs;
 pub(crate) mod models;
 pub(crate) mod plugins;
+pub(crate) mod quotas;
 pub(crate) mod signers;
 pub(crate) mod signing_keys;
 pub(crate) mod tenants;

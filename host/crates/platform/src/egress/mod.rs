@@ -149,7 +149,13 @@ impl Outgoing for Guests {
         request: Request<OutgoingBody>,
     ) -> Result<Response<OutgoingBody>, OutgoingError> {
         let platform = self.platform().map_err(|_| OutgoingError::Internal)?;
-        let outcome = platform.egress.send(&call, request).await;
+        let outcome = match platform.egress_used_up(&call.tenant) {
+            None => platform.egress.send(&call, request).await,
+            Some(quota) => {
+                let (used, limit) = (quota.used, quota.limit.unwrap_or_default());
+                Err(OutgoingError::QuotaExceeded { used, limit })
+            }
+        };
         if let Err(error) = &outcome {
             tracing::debug!(tenant = %call.tenant, plugin = %call.plugin, %error, "an outgoing request failed");
             if error.is_refusal() {

@@ -205,6 +205,7 @@ fn told(error: &OutgoingError) -> Error {
         OutgoingError::Timeout(Phase::Body) => Error::ConnectionReadTimeout,
         OutgoingError::RequestTooLarge(limit) => Error::HttpRequestBodySize(Some(*limit)),
         OutgoingError::ResponseTooLarge(limit) => Error::HttpResponseBodySize(Some(*limit)),
+        OutgoingError::QuotaExceeded { .. } => Error::InternalError(Some(format!("{}: {error}", error.reason()))),
         OutgoingError::TooManyRequests(_) => Error::ConnectionLimitReached,
         OutgoingError::Broken(_) => Error::ConnectionTerminated,
         OutgoingError::Internal => Error::InternalError(None),

@@ -5,6 +5,7 @@ mod crash;
 mod faults;
 mod index;
 mod sealing;
+mod usage;
 mod writes;
 
 use std::path::Path;

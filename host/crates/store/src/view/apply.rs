@@ -174,6 +174,7 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
         }
+        Event::QuotaWarned { .. } => super::quotas::changes(state, &record.event, &mut out)?,
         Event::EgressAllowed { .. }
         | Event::EgressRuleRemoved { .. }
         | Event::DataRegionSet { .. }
