@@ -91,7 +91,11 @@ pub(crate) async fn handle(
         Ok(depth) if request.uri().path().starts_with(functions::PREFIX) => {
             path = functions::PREFIX.to_owned();
             let called = functions::call(&app, request, depth, &id).await;
-            response = called.unwrap_or_else(|fault| Rejection(fault).into_response());
+            response = called.unwrap_or_else(|fault| {
+                let mut response = Rejection(fault).into_response();
+                response.extensions_mut().insert(Answered(functions::PREFIX));
+                response
+            });
         }
         Ok(depth) => {
             path = request.uri().path().to_owned();

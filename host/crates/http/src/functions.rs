@@ -1,8 +1,8 @@
-//! `/fn/{tenant}/{plugin}[@version]/…`: HTTP functions.
+//! `/fn/{tenant}/{plugin}[@version|:alias]/…`: HTTP functions.
 
 use aimass_core::limits::CALL_DEPTH;
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::CallOptions;
+use aimass_platform::{CallOptions, ServedVersion};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -14,6 +14,7 @@ use crate::depth::Depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
 use crate::request::RequestId;
+use crate::routing;
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
@@ -24,7 +25,9 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
-    let options = CallOptions { depth: depth.0, trace: id.trace().clone(), ..CallOptions::default() };
+    let routing = routing::of(request.headers())?;
+    let trace = id.trace().clone();
+    let options = CallOptions { depth: depth.0, routing, trace, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -36,6 +39,9 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let response = called.await?;
     let mut response = response.map(Body::new);
     response.extensions_mut().insert(Answered(PREFIX));
+    if let Some(ServedVersion(version)) = response.extensions().get().copied() {
+        routing::served(&mut response, version);
+    }
     Ok(response)
 }
 

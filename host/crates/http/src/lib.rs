@@ -23,6 +23,7 @@ mod problem;
 mod repository;
 mod request;
 mod routes;
+mod routing;
 mod tls;
 mod traced;
 mod v2;

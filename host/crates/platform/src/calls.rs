@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use aimass_core::event::Kind;
 use aimass_core::trace::{SpanKind, Trace};
-use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Tenant, Tensor};
+use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Source, Tenant, Tensor};
 use aimass_inference::process::Timing;
 use aimass_sandbox::{Call, Plugin};
 use http_body_util::BodyExt as _;
 
 use crate::admission::Entered;
 use crate::answer::Body;
+use crate::deployments::{Live, Routing};
 use crate::directory::Resolved;
 use crate::statistics::Observation;
 use crate::watch::Watch;
@@ -51,11 +52,19 @@ pub struct CallOptions {
     pub depth: u32,
     /// Where it stands in its trace.
     pub trace: Trace,
+    /// What the caller says about the choice among the versions of an HTTP function.
+    pub routing: Routing,
+    /// It is a copy of a call whose answer nobody gets: it changes no data, and sends nothing out.
+    pub shadow: bool,
 }
+
+/// The version that served, in the extensions of an HTTP function's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct ServedVersion(pub u64);
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
 #[derive(Clone)]
-pub struct Servable(pub(crate) Arc<Resolved>);
+pub struct Servable(pub(crate) Arc<Resolved>, pub(crate) Option<Arc<Live>>);
 
 impl Servable {
     /// Plugin or model.
@@ -92,18 +101,28 @@ impl Platform {
         by.require(Scope::PluginsInvoke).or_else(|_| by.require(Scope::ModelsInvoke))
     }
 
-    /// Finds what the Open Inference Protocol calls a model.
+    /// Finds what the Open Inference Protocol calls a model, to ask about it: of an alias that splits its calls, the
+    /// version with the largest part.
     ///
     /// # Errors
-    /// `not_found`; `insufficient_scope` if the token may call neither plugins nor models, or not this kind.
+    /// As [`Self::servable_by`].
     pub fn servable(&self, by: &Caller, reference: &ObjectRef) -> Result<Servable> {
+        self.servable_by(by, reference, &Routing::main())
+    }
+
+    /// Finds what the Open Inference Protocol calls a model, to call it: an alias chooses the version by `routing`.
+    ///
+    /// # Errors
+    /// `not_found`; `insufficient_scope` if the token may call neither plugins nor models, or not this kind;
+    /// `invalid_request` for a routing that does not fit.
+    pub fn servable_by(&self, by: &Caller, reference: &ObjectRef, routing: &Routing) -> Result<Servable> {
         self.may_call(by)?;
-        let resolved = self.directory.resolve(by.tenant()?, reference)?;
+        let (resolved, live) = self.directory.resolve(by.tenant()?, reference, routing)?;
         by.require(match resolved.kind {
             Kind::Plugin => Scope::PluginsInvoke,
             Kind::Model => Scope::ModelsInvoke,
         })?;
-        Ok(Servable(resolved))
+        Ok(Servable(resolved, live))
     }
 
     /// Makes sure that it can serve: loads what is not in memory, also what was unloaded.
@@ -149,7 +168,7 @@ impl Platform {
         let used = &servable.0.record.used;
         used.came(bytes_of(&inputs));
         let outcome = match signature.check_inputs(&inputs) {
-            Ok(()) => self.infer_checked(tenant, &servable.0, inputs, &options, &request).await,
+            Ok(()) => self.infer_checked(tenant, servable, inputs, &options, &request).await,
             Err(fault) => Err(fault),
         };
         used.went(outcome.as_deref().map_or(0, bytes_of));
@@ -160,11 +179,13 @@ impl Platform {
     async fn infer_checked(
         &self,
         tenant: &Tenant,
-        resolved: &Resolved,
+        servable: &Servable,
         inputs: Vec<Tensor>,
         options: &CallOptions,
         request: &Arc<str>,
     ) -> Result<Vec<Tensor>> {
+        let resolved = &servable.0;
+        let copied = self.shadows.copy(servable.1.as_deref(), &inputs);
         let started = Instant::now();
         let outcome = self.run(tenant, resolved, inputs, options, request).await;
         let (took, recorder) = (started.elapsed(), &resolved.recorder);
@@ -175,10 +196,14 @@ impl Platform {
             }
             Err(_) => recorder.failed(took),
         }
-        outcome.map(|(outputs, _)| outputs)
+        if let (Some(copied), Ok((outputs, _))) = (copied, &outcome) {
+            copied.follow(tenant, outputs, options, request);
+        }
+        recorder.ended_with(took, outcome.as_ref().err().map(|fault| fault.code().source()));
+        outcome.map(|(outputs, _)| outputs).map_err(|fault| fault.of_version(servable.version()))
     }
 
-    async fn run(
+    pub(crate) async fn run(
         &self,
         tenant: &Tenant,
         resolved: &Resolved,
@@ -225,7 +250,7 @@ impl Platform {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (tenant, resolved) = self.function_access(by, tenant, reference)?;
+        let (tenant, resolved) = self.function_access(by, tenant, reference, &options.routing)?;
         if resolved.kind != Kind::Plugin || !resolved.http {
             let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
             return Err(Fault::new(Code::UnsupportedOperation, detail));
@@ -235,7 +260,8 @@ impl Platform {
         let mut watch = self.watch(&tenant, &resolved, &request_id, &mut options);
         watch.function();
         let to_head = request.method() == http::Method::HEAD;
-        let outcome = async {
+        let started = Instant::now();
+        let called = async {
             let plugin = self.loaded_plugin(&tenant, &resolved).await?;
             let call = self.call(&tenant, &resolved, &options, &request_id);
             let record = resolved.record.clone();
@@ -247,19 +273,27 @@ impl Platform {
             });
             self.sandbox.http(&plugin, call, request).await
         };
-        match outcome.await {
-            Ok(response) => {
-                let (parts, body) = response.into_parts();
-                watch.status = Some(parts.status.as_u16());
-                let declared = parts.headers.get(http::header::CONTENT_LENGTH);
-                let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-                // Answers that have none by their status.
-                let empty = to_head || matches!(parts.status.as_u16(), 204 | 304);
-                Ok(http::Response::from_parts(parts, Body::new(body, watch, declared, empty)))
+        let answered = called.await;
+        let failed = match &answered {
+            // The guest says so itself.
+            Ok(response) => response.status().is_server_error().then_some(Source::Plugin),
+            Err(fault) => Some(fault.code().source()),
+        };
+        resolved.recorder.ended_with(started.elapsed(), failed);
+        match answered {
+            Ok(mut response) => {
+                if failed.is_none() {
+                    // What fails behind the head, which is counted already.
+                    let recorder = resolved.recorder.clone();
+                    let told = move |fault: &Fault| recorder.failed_late(fault.code().source());
+                    response = response.map(|body| body.on_failure(told));
+                }
+                response.extensions_mut().insert(ServedVersion(resolved.version));
+                Ok(watched(response, watch, to_head))
             }
             Err(fault) => {
                 watch.ended(Some(&fault));
-                Err(fault)
+                Err(fault.of_version(resolved.version))
             }
         }
     }
@@ -285,17 +319,18 @@ impl Platform {
         by: Option<&Caller>,
         named: &aimass_core::Name,
         reference: &ObjectRef,
+        routing: &Routing,
     ) -> Result<(Tenant, Arc<Resolved>)> {
         if let Some(tenant) = by.and_then(|caller| caller.tenant().ok()).filter(|tenant| tenant.name() == named) {
-            let resolved = self.directory.resolve(tenant, reference)?;
+            let (resolved, _) = self.directory.resolve(tenant, reference, routing)?;
             if !resolved.public {
                 by.map_or(Ok(()), |caller| caller.require(Scope::PluginsInvoke))?;
             }
             return Ok((tenant.clone(), resolved));
         }
         let tenant = self.auth.public(named);
-        match self.directory.resolve(&tenant, reference) {
-            Ok(resolved) if resolved.public => Ok((tenant, resolved)),
+        match self.directory.resolve(&tenant, reference, routing) {
+            Ok((resolved, _)) if resolved.public => Ok((tenant, resolved)),
             _ if by.is_none() => Err(Fault::new(Code::Unauthenticated, "a valid token is required")),
             _ => Err(Fault::not_found()),
         }
@@ -308,6 +343,9 @@ impl Platform {
     fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &Arc<str>) -> Call {
         let mut limits = self.limits.clone();
         limits.deadline = self.deadline(options);
+        if options.shadow {
+            (limits.writes, limits.outgoing_requests) = (false, 0);
+        }
         Call {
             tenant: tenant.clone(),
             plugin: resolved.name.clone(),
@@ -324,4 +362,16 @@ impl Platform {
     fn deadline(&self, options: &CallOptions) -> Duration {
         options.deadline.map_or(self.limits.deadline, |asked| asked.min(self.limits.deadline))
     }
+}
+
+/// A function's answer, whose call is watched to its last byte.
+fn watched(response: http::Response<aimass_sandbox::Body>, mut watch: Watch, to_head: bool) -> http::Response<Body> {
+    let (parts, body) = response.into_parts();
+    let status = parts.status.as_u16();
+    watch.status = Some(status);
+    let declared = parts.headers.get(http::header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+    // Answers that have none by their status.
+    let empty = to_head || matches!(status, 204 | 304);
+    http::Response::from_parts(parts, Body::new(body, watch, declared, empty))
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::Platform;
 use crate::calls::tell_timing;
+use crate::deployments::Routing;
 use crate::directory::Resolved;
 use crate::statistics::Record;
 
@@ -39,7 +40,7 @@ impl Inference for Guests {
     async fn by_name(&self, by: Asking<'_>, reference: &ObjectRef) -> Result<Arc<dyn Model>> {
         let platform = self.platform()?;
         let tenant = by.tenant;
-        let resolved = platform.directory.resolve(tenant, reference)?;
+        let (resolved, _) = platform.directory.resolve(tenant, reference, &Routing::default())?;
         if resolved.kind != Kind::Model {
             return Err(Fault::not_found());
         }
@@ -56,7 +57,7 @@ impl Inference for Guests {
     }
 }
 
-/// A model, for one call of one guest.
+/// A model, for one call of one guest: it counts in the figures of its version, and as what the tenant uses.
 struct GuestsModel {
     model: Arc<ProcessModel>,
     /// None of a model that the guest brought itself.
@@ -69,7 +70,7 @@ struct GuestsModel {
 #[async_trait]
 impl Model for GuestsModel {
     fn signature(&self) -> &Signature {
-        self.model.signature()
+        Model::signature(&*self.model)
     }
 
     async fn infer(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Tensor>> {
@@ -82,6 +83,9 @@ impl Model for GuestsModel {
         let called = Instant::now();
         let outcome = self.model.infer_timed(inputs, deadline).await;
         self.record.used.guest_inference(outcome.is_err());
+        if let Some(of) = &self.of {
+            of.recorder.ended_with(called.elapsed(), outcome.as_ref().err().map(|fault| fault.code().source()));
+        }
         match outcome {
             Ok((outputs, timing)) => {
                 tell_timing(&trace, called.elapsed(), &timing);

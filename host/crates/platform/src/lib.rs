@@ -10,6 +10,7 @@ mod audit;
 mod background;
 mod calls;
 mod counters;
+mod deployments;
 mod directory;
 mod egress;
 mod guests;
@@ -21,12 +22,14 @@ mod objects;
 mod plugins;
 mod quotas;
 mod repository;
+mod rule;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
 mod watch;
+mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -47,7 +50,11 @@ pub use aimass_store::{BadRecord, ChainReport};
 pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
-pub use calls::{CallOptions, Servable};
+pub use calls::{CallOptions, Servable, ServedVersion};
+pub use deployments::{
+    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
+    Routing, ShadowFigures, VersionFigures,
+};
 pub use egress::{
     CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,
     UsageDocument, UsageQuery,
@@ -65,8 +72,10 @@ pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use window::Figures;
 
 use admission::Gate;
+use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
@@ -142,6 +151,8 @@ pub struct Platform {
     audits: audit::Audits,
     upload_wait: Duration,
     usage_retention: Duration,
+    rollouts: Rollouts,
+    shadows: Shadows,
 }
 
 impl Platform {
@@ -166,6 +177,8 @@ impl Platform {
             egress: Egress::new(egress, store.clone())?,
             logs,
             quotas: quotas::Quotas::default(),
+            rollouts: Rollouts::load(&store)?,
+            shadows: Shadows::default(),
             store,
             auth,
             sandbox,
@@ -179,6 +192,7 @@ impl Platform {
             usage_retention,
         });
         guests.connect(&platform);
+        platform.shadows.connect(&platform);
         Ok(platform)
     }
 

@@ -156,6 +156,7 @@ impl Platform {
         self.directory.forget(tenant, name);
         self.records.forget(tenant, name);
         self.logs.forget(tenant, name);
+        self.rollouts.forget(tenant, name);
         Ok(())
     }
 

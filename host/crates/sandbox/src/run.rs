@@ -1,12 +1,10 @@
 //! The deadline around whatever a guest does.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use aimass_core::Result;
-use aimass_core::usage::Meter;
 use tokio::time::Sleep;
 
 use crate::fault;
@@ -17,25 +15,14 @@ pub(crate) struct Deadline {
     at: Instant,
     /// Made when the guest waits for the first time: most calls end before.
     timer: Option<Pin<Box<Sleep>>>,
-    /// How long the guest was on a processor.
-    ran: Duration,
-    meter: Option<Arc<dyn Meter>>,
 }
 
 impl Deadline {
-    pub(crate) fn after(duration: Duration, meter: Option<Arc<dyn Meter>>) -> Self {
+    pub(crate) fn after(duration: Duration) -> Self {
         let now = Instant::now();
         // A duration that no clock can hold is a day.
         let at = now.checked_add(duration).unwrap_or(now + Duration::from_secs(86_400));
-        Self { at, timer: None, ran: Duration::ZERO, meter }
-    }
-
-    /// Lets the guest run until it waits, and counts how long that was.
-    pub(crate) fn counted<T>(&mut self, run: impl FnOnce() -> T) -> T {
-        let since = Instant::now();
-        let outcome = run();
-        self.ran += since.elapsed();
-        outcome
+        Self { at, timer: None }
     }
 
     pub(crate) fn at(&self) -> Instant {
@@ -49,20 +36,12 @@ impl Deadline {
     }
 
     /// The outcome of `run`, or `plugin_deadline`; then `run` is dropped where it stands.
-    pub(crate) async fn bound<T>(mut self, run: impl Future<Output = wasmtime::Result<T>>) -> Result<T> {
+    pub(crate) async fn bound<T>(mut self, run: impl Future<Output = Result<T>>) -> Result<T> {
         let mut run = pin!(run);
-        std::future::poll_fn(move |cx| match self.counted(|| run.as_mut().poll(cx)) {
-            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(fault::of)),
+        std::future::poll_fn(move |cx| match run.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
             Poll::Pending => self.poll(cx).map(|()| Err(fault::deadline())),
         })
         .await
-    }
-}
-
-impl Drop for Deadline {
-    fn drop(&mut self) {
-        if let Some(meter) = &self.meter {
-            meter.ran(self.ran);
-        }
     }
 }

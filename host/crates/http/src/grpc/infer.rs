@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aimass_core::limits::MAX_INFER_BODY;
 use aimass_core::{Result, Tensor};
-use aimass_platform::{CallOptions, Caller, Servable};
+use aimass_platform::{CallOptions, Caller, Routing, Servable};
 use axum::extract::State;
 
 use super::frame::{Incoming, Patience, Reply, Unary};
@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::extract::Ask;
 use crate::problem::Rejection;
 use crate::request::RequestId;
+use crate::routing::Routed;
 use crate::{oip, v2};
 
 impl Incoming for ModelInferRequest {
@@ -28,9 +29,10 @@ pub(crate) async fn infer(
     State(app): State<Arc<App>>,
     ask: Ask,
     patience: Patience,
+    Routed(routing): Routed,
     Unary(request): Unary<ModelInferRequest>,
 ) -> Result<Reply<ModelInferResponse>, Rejection> {
-    Ok(Reply(call(&app, &ask.caller, patience, request, &ask.request).await?))
+    Ok(Reply(call(&app, &ask.caller, patience, &routing, request, &ask.request).await?))
 }
 
 /// Runs one request.
@@ -38,16 +40,18 @@ pub(super) async fn call(
     app: &App,
     caller: &Caller,
     patience: Patience,
+    routing: &Routing,
     request: ModelInferRequest,
     id: &RequestId,
 ) -> Result<ModelInferResponse> {
     // Before its tensors are read, so that nobody's model costs nothing.
-    let servable = v2::named(app, caller, &request.model_name, &request.model_version)?;
+    let servable = v2::named(app, caller, (&request.model_name, &request.model_version), routing)?;
     servable.signature()?;
     let mut wanted = tensors::read(request)?;
     let inputs = std::mem::take(&mut wanted.inputs);
     // Guests send HTTP/1 only, so nothing stands above a call over gRPC.
-    let options = CallOptions { depth: 0, deadline: patience.within(wanted.timeout), trace: id.trace().clone() };
+    let (deadline, trace) = (patience.within(wanted.timeout), id.trace().clone());
+    let options = CallOptions { deadline, trace, ..CallOptions::default() };
     let outputs = app.platform().infer(caller, &servable, inputs, options, id.as_str()).await?;
     answer(&wanted, &servable, &outputs)
 }
