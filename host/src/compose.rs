@@ -13,7 +13,7 @@ use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, TenantLimits};
+use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::{KeyFile, Store};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Gpu};
 use crate::descriptors;
+use crate::telemetry::Telemetry;
 
 /// The operator's first token, inside the data folder, readable by its owner alone.
 pub(crate) const OPERATOR_TOKEN: &str = "operator.token";
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     app: Arc<App>,
     listener: TcpListener,
     listening: ListenerConfig,
+    /// None where nothing is traced.
+    telemetry: Option<Arc<Telemetry>>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The operator's token file, and whether this start made it.
@@ -55,6 +58,7 @@ impl Node {
     pub(crate) async fn start(config: &Config) -> Result<Self> {
         // Before anything is made: a wrong path costs nothing yet.
         let tls = config.tls.as_ref().map(|files| Tls::open(&files.certificate, &files.key)).transpose()?;
+        let telemetry = Telemetry::start(&config.traces).map_err(|failure| Fault::invalid(failure.to_string()))?;
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
@@ -78,13 +82,15 @@ impl Node {
             ..SandboxConfig::new(folders.compiled, key_file(&folders.keys, "compiled.key")?, CompileCommand::own()?)
         };
         let sandbox = Sandbox::new(sandbox, guests.clone(), store.key_value())?;
-        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()));
+        let logs = Arc::new(Logs::new(config.log_memory));
+        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()).with_logs(logs.clone()));
         let tenant_limits = TenantLimits {
             weight: 1,
             per_second: config.tenant_requests_per_second,
             burst: config.tenant_requests_per_second.map_or(1, TenantLimits::burst_of),
             concurrency: config.tenant_calls,
             engine_memory: config.tenant_engine_memory,
+            quotas: config.tenant_quotas,
         };
         let platform = Platform::new(Parts {
             store,
@@ -104,6 +110,8 @@ impl Node {
                 region: config.region.clone(),
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
+            logs,
+            usage_retention: config.usage_retention,
         })?;
         platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
@@ -126,7 +134,15 @@ impl Node {
             grace: config.grace,
             ..ListenerConfig::default()
         };
-        Ok(Self { app: App::new(platform.clone()), platform, listener, listening, address, operator_token })
+        Ok(Self {
+            app: App::new(platform.clone(), telemetry.clone().map(|spans| spans as _)),
+            platform,
+            listener,
+            listening,
+            telemetry,
+            address,
+            operator_token,
+        })
     }
 
     /// The URL that it serves at.
@@ -140,6 +156,8 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
+        let watched = self.platform.clone();
+        let quotas = tokio::spawn(async move { watched.watch_quotas().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
@@ -151,7 +169,12 @@ impl Node {
         rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
+        quotas.abort();
         self.platform.close().await;
+        if let Some(telemetry) = self.telemetry {
+            // It waits for a thread that waits for this runtime.
+            let _ = tokio::task::spawn_blocking(move || telemetry.close()).await;
+        }
         served.map_err(Fault::internal)
     }
 }

@@ -5,6 +5,7 @@ mod compose;
 mod config;
 mod descriptors;
 mod outer_key;
+mod telemetry;
 
 use std::process::ExitCode;
 

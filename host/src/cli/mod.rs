@@ -13,13 +13,14 @@ mod engines;
 mod guest;
 mod identity;
 mod invoke;
+mod logs;
 mod objects;
 mod output;
 mod secrets;
 mod serve;
 mod signers;
 mod tenants;
-mod trust;
+pub(crate) mod trust;
 mod uploads;
 mod usage;
 
@@ -160,6 +161,8 @@ enum Command {
     /// Say where guests may send to, and across which regions
     #[command(subcommand)]
     Egress(egress::Egress),
+    /// Show what a plugin's calls log, also as it comes
+    Logs(logs::Logs),
     /// Show what a tenant used, hour by hour
     Usage(usage::Usage),
     /// List the engines that run models on this machine, or install one
@@ -217,6 +220,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Restore(c) => c.run(json),
             Command::Rebuild(c) => c.run(json),
             Command::Egress(c) => c.run(&connection.open()?, json).await,
+            Command::Logs(c) => c.run(&connection.open()?, json).await,
             Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,
             // They have no use for this runtime, and have run already.

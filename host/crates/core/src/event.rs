@@ -1,6 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 mod deployment;
+mod quota;
 mod sealing;
 
 use std::collections::BTreeMap;
@@ -8,9 +9,11 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+pub use quota::{QuotaLimits, QuotaWarning};
+
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
-use crate::usage::Usage;
+use crate::usage::{ObjectUsage, Usage};
 use crate::{Digest, Name, Signature};
 
 pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
@@ -151,6 +154,9 @@ pub struct Limits {
     /// Memory that its loaded models take together, MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_memory_mib: Option<NonZeroU32>,
+    /// What it may keep, and use in a day.
+    #[serde(flatten)]
+    pub quotas: QuotaLimits,
 }
 
 /// One change of state. Records of released variants stay readable: fields are only added, with defaults.
@@ -229,7 +235,7 @@ pub enum Event {
     UploadAccepted {
         /// Whose.
         tenant: Name,
-        /// The upload's id: that of the request which brought it.
+        /// The upload's id.
         id: String,
         /// Under which name.
         name: Name,
@@ -456,5 +462,26 @@ pub enum Event {
         tenant: Name,
         /// All of the hour, in place of what was recorded of it before.
         usage: Usage,
+    },
+    /// The same of single plugins and models.
+    ObjectUsageRecorded {
+        /// Whose.
+        tenant: Name,
+        /// All of their hours, in place of what was recorded of them before.
+        objects: Vec<ObjectUsage>,
+    },
+    /// Four fifths of a tenant's quota are used.
+    QuotaWarned {
+        /// Whose.
+        tenant: Name,
+        /// Which, and how much of it.
+        warning: QuotaWarning,
+    },
+    /// What a tenant used long ago is shown no longer.
+    UsagePruned {
+        /// Whose.
+        tenant: Name,
+        /// The hours that began before this, seconds since the epoch.
+        before: u64,
     },
 }

@@ -92,6 +92,10 @@ codes! {
     UnsupportedOperation = "unsupported_operation", Caller, "The plugin does not offer this";
     /// The tenant is over its rate or concurrency.
     RateLimited = "rate_limited", Caller, "Too many requests";
+    /// The tenant has used what it may use in a day.
+    QuotaExceeded = "quota_exceeded", Caller, "A quota of the day is used up";
+    /// The tenant keeps as much as it may.
+    StorageQuota = "storage_quota", Caller, "A quota of what is kept is used up";
     /// The guest trapped (or panicked, or overflowed its stack).
     PluginTrap = "plugin_trap", Plugin, "The plugin trapped";
     /// The guest wanted more than its limits.

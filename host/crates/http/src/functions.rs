@@ -9,10 +9,11 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
-use crate::app::{App, RequestId};
+use crate::app::App;
 use crate::depth::Depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
+use crate::request::RequestId;
 use crate::routing;
 
 /// Where functions live.
@@ -25,7 +26,8 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
     let routing = routing::of(request.headers())?;
-    let options = CallOptions { depth: depth.0, routing, ..CallOptions::default() };
+    let trace = id.trace().clone();
+    let options = CallOptions { depth: depth.0, routing, trace, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {

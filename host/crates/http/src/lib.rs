@@ -21,9 +21,11 @@ mod owed;
 mod pace;
 mod problem;
 mod repository;
+mod request;
 mod routes;
 mod routing;
 mod tls;
+mod traced;
 mod v2;
 
 pub use app::App;

@@ -117,6 +117,7 @@ impl Table {
         t.add(get, "/api/v1/plugins/{name}/secrets", Tenant(Scope::PluginsRead), api::secrets::list);
         t.add(put, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::set);
         t.add(delete, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::delete);
+        t.add(get, "/api/v1/plugins/{name}/logs", Tenant(Scope::PluginsRead), api::logs::tail);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
         t.add(get, "/api/v1/plugins/{name}/aliases", Tenant(Scope::PluginsRead), api::deployments::aliases);
@@ -201,6 +202,8 @@ impl Table {
         t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
+        t.add(get, "/api/v1/quotas", Tenant(Scope::UsageRead), api::quotas::own);
+        t.add(get, "/api/v1/tenants/{tenant}/quotas", Operator, api::quotas::of_tenant);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);

@@ -238,7 +238,7 @@ fn shown(
         return Ok(None);
     }
     // Nobody did it, and there is one a minute: shown to who asks for it.
-    if query.kind.is_none() && kind == "usage_recorded" {
+    if query.kind.is_none() && ["usage_recorded", "object_usage_recorded"].contains(&kind.as_str()) {
         return Ok(None);
     }
     let mut tenant = text("tenant");

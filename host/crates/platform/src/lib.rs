@@ -5,9 +5,11 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod answer;
 mod audit;
 mod background;
 mod calls;
+mod counters;
 mod deployments;
 mod directory;
 mod egress;
@@ -15,9 +17,11 @@ mod guests;
 mod identity;
 mod keys;
 mod limits;
+mod logs;
 mod models;
 mod objects;
 mod plugins;
+mod quotas;
 mod repository;
 mod rule;
 mod secrets;
@@ -26,6 +30,7 @@ mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod watch;
 mod window;
 
 use std::collections::HashSet;
@@ -43,8 +48,8 @@ use aimass_store::Store;
 
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
-pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
+pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable, ServedVersion};
@@ -52,13 +57,18 @@ pub use deployments::{
     AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
     Routing, ShadowFigures, VersionFigures,
 };
-pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
+pub use egress::{
+    CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,
+    UsageDocument, UsageQuery,
+};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
+pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use quotas::{Quota, QuotaDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
@@ -119,6 +129,10 @@ pub struct Parts {
     pub upload_wait: Duration,
     /// What guests send out.
     pub egress: EgressParts,
+    /// What plugins' calls log; the sandbox writes into it as well.
+    pub logs: Arc<Logs>,
+    /// How long usage can be asked for.
+    pub usage_retention: Duration,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -133,11 +147,14 @@ pub struct Platform {
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
     egress: Egress,
+    logs: Arc<Logs>,
+    quotas: quotas::Quotas,
     provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
     upload_wait: Duration,
+    usage_retention: Duration,
     rollouts: Rollouts,
     shadows: Shadows,
     /// Calls under way hear of erased tenants.
@@ -151,8 +168,8 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
-            parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, .. } = parts;
+        let Parts { model_memory, upload_wait, egress, logs, usage_retention, .. } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -164,6 +181,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            logs,
+            quotas: quotas::Quotas::default(),
             rollouts: Rollouts::load(&store)?,
             shadows: Shadows::default(),
             store,
@@ -177,6 +196,7 @@ impl Platform {
             audits: audit::Audits::default(),
             upload_wait,
             erasures: tokio::sync::Notify::new(),
+            usage_retention,
         });
         guests.connect(&platform);
         platform.shadows.connect(&platform);
@@ -212,7 +232,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
-        self.flush_usage(true).await;
+        self.flush_usage(egress::Due::All).await;
         self.store.clone().close().await;
     }
 }

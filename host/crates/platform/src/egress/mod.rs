@@ -18,12 +18,12 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt as _;
 
 pub use rules::{EgressWish, RegionDocument, TransferWish};
-pub use usage::{FlowDocument, UsageDocument};
+pub use usage::{CallsDocument, FlowDocument, ObjectUsageDocument, UsageDocument, UsageQuery};
 
 use crate::Guests;
 use counted::Counted;
 use meter::Meter;
-pub(crate) use meter::Totals;
+pub(crate) use meter::{Due, Today};
 
 /// The region of a node that is told of none, and of its destinations.
 pub const LOCAL: &str = "local";
@@ -155,7 +155,13 @@ impl Outgoing for Guests {
         request: Request<OutgoingBody>,
     ) -> Result<Response<OutgoingBody>, OutgoingError> {
         let platform = self.platform().map_err(|_| OutgoingError::Internal)?;
-        let outcome = platform.egress.send(&call, request).await;
+        let outcome = match platform.egress_used_up(&call.tenant) {
+            None => platform.egress.send(&call, request).await,
+            Some(quota) => {
+                let (used, limit) = (quota.used, quota.limit.unwrap_or_default());
+                Err(OutgoingError::QuotaExceeded { used, limit })
+            }
+        };
         if let Err(error) = &outcome {
             tracing::debug!(tenant = %call.tenant, plugin = %call.plugin, %error, "an outgoing request failed");
             if error.is_refusal() {

@@ -192,13 +192,16 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
         }
+        Event::QuotaWarned { .. } => super::quotas::changes(state, &record.event, &mut out)?,
         Event::EgressAllowed { .. }
         | Event::EgressRuleRemoved { .. }
         | Event::DataRegionSet { .. }
         | Event::TransferAllowed { .. }
         | Event::TransferRuleRemoved { .. }
         | Event::EgressRefused { .. }
-        | Event::UsageRecorded { .. } => super::egress::changes(state, &record.event, &mut out)?,
+        | Event::UsageRecorded { .. }
+        | Event::ObjectUsageRecorded { .. }
+        | Event::UsagePruned { .. } => super::egress::changes(state, &record.event, &mut out)?,
     }
     Ok(out)
 }
