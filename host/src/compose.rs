@@ -143,6 +143,8 @@ impl Node {
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
+        let platform = self.platform.clone();
+        let rollouts = tokio::spawn(async move { platform.follow_rollouts().await });
         let (stop_calls, stopped) = tokio::sync::watch::channel(false);
         let calls = tokio::spawn(self.platform.clone().run_invocations(self.app.runner(), stopped.clone()));
         let webhooks = tokio::spawn(self.platform.clone().run_webhooks(stopped));
@@ -156,6 +158,7 @@ impl Node {
         sweep.abort();
         watch.abort();
         issuers.abort();
+        rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;

@@ -20,7 +20,7 @@ use super::{Failure, Outcome, invocations, output};
   aimass invoke ocr page=@scan.png --async         accepted at once, runs later
   aimass invoke ocr page=@scan.png --async --wait --idempotency-key scan-17")]
 pub(super) struct Invoke {
-    /// Its name, `name@version` for a version
+    /// Its name; `name@version` for a version, `name:alias` for an alias
     name: String,
     /// Inputs: `name=value`; a value is JSON, text, or @file
     inputs: Vec<String>,
@@ -116,7 +116,7 @@ impl Invoke {
     }
 }
 
-/// The path of a name or `name@version` in the inference protocol.
+/// The path of a name, `name:alias` or `name@version` in the inference protocol.
 pub(super) fn route(name: &str) -> String {
     match name.split_once('@') {
         Some((name, version)) => format!("/v2/models/{name}/versions/{version}"),

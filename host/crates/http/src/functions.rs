@@ -1,8 +1,8 @@
-//! `/fn/{tenant}/{plugin}[@version]/…`: HTTP functions.
+//! `/fn/{tenant}/{plugin}[@version|:alias]/…`: HTTP functions.
 
 use aimass_core::limits::{CALL_DEPTH, MAX_FUNCTION_BODY};
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::{Asked, CallOptions, Caller};
+use aimass_platform::{Asked, CallOptions, Caller, ServedVersion};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::depth::Depth;
 use crate::extract::whole_body;
 use crate::guard::{Answered, caller};
 use crate::later::{self, Head, Vouched};
-use crate::prefer;
+use crate::{prefer, routing};
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
@@ -40,6 +40,7 @@ where
         Some(Vouched(caller)) => Some(caller),
         None => caller(app, request.headers()).await.ok(),
     };
+    let routing = routing::of(request.headers())?;
     if !background {
         // Nobody outside says this.
         request.headers_mut().remove(later::INVOCATION);
@@ -47,10 +48,11 @@ where
         // The queue is a tenant's own: to others the preference is not applied.
         let own = caller.as_deref().filter(|c| c.tenant().is_ok_and(|tenant| *tenant.name() == target.tenant));
         if let Some(caller) = own.filter(|_| prefer::respond_async(request.headers())) {
-            return accept(app, caller, &target, request, depth, id).await;
+            platform.may_call_function(caller, &target.tenant, &target.plugin, &routing)?;
+            return accept(app, caller, target.plugin.name, request, depth, id).await;
         }
     }
-    let options = CallOptions { depth: depth.0, background, ..CallOptions::default() };
+    let options = CallOptions { depth: depth.0, background, routing, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -62,14 +64,17 @@ where
     let response = called.await?;
     let mut response = response.map(Body::new);
     response.extensions_mut().insert(Answered(PREFIX));
+    if let Some(ServedVersion(version)) = response.extensions().get().copied() {
+        routing::served(&mut response, version);
+    }
     Ok(response)
 }
 
-/// Takes the call in, to be run later.
+/// Takes a call in that may be made, to be run later.
 async fn accept<B>(
     app: &App,
     by: &Caller,
-    target: &Target,
+    subject: Name,
     request: Request<B>,
     depth: Depth,
     id: &RequestId,
@@ -78,11 +83,10 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    app.platform().may_call_function(by, &target.tenant, &target.plugin)?;
     let head = Head::of(request.method(), request.uri(), request.headers())?;
     let body = whole_body(request.map(Body::new), MAX_FUNCTION_BODY).await?;
     let asked = Asked { by, request: id.as_str() };
-    let mut response = later::accept(app, asked, head, target.plugin.name.clone(), depth.0, body).await?;
+    let mut response = later::accept(app, asked, head, subject, depth.0, body).await?;
     response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)
 }

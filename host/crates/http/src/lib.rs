@@ -25,6 +25,7 @@ mod problem;
 mod repeat;
 mod repository;
 mod routes;
+mod routing;
 mod tls;
 mod v2;
 

@@ -8,6 +8,7 @@ mod admission;
 mod audit;
 mod background;
 mod calls;
+mod deployments;
 mod directory;
 mod egress;
 mod guests;
@@ -19,12 +20,14 @@ mod objects;
 mod plugins;
 mod repeats;
 mod repository;
+mod rule;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
 mod webhooks;
+mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -45,7 +48,11 @@ pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
-pub use calls::{CallOptions, Servable};
+pub use calls::{CallOptions, Servable, ServedVersion};
+pub use deployments::{
+    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
+    Routing, ShadowFigures, VersionFigures,
+};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
@@ -64,8 +71,10 @@ pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 pub use webhooks::{DeliveryDocument, WebhookChange, WebhookDocument, WebhookRequest, WebhookSecretDocument};
+pub use window::Figures;
 
 use admission::Gate;
+use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
@@ -140,6 +149,8 @@ pub struct Platform {
     upload_wait: Duration,
     invocations: Invocations,
     repeats: Repeats,
+    rollouts: Rollouts,
+    shadows: Shadows,
 }
 
 impl Platform {
@@ -173,6 +184,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            rollouts: Rollouts::load(&store)?,
+            shadows: Shadows::default(),
             store,
             auth,
             sandbox,
@@ -187,6 +200,7 @@ impl Platform {
             repeats: Repeats::default(),
         });
         guests.connect(&platform);
+        platform.shadows.connect(&platform);
         Ok(platform)
     }
 

@@ -44,6 +44,6 @@ pub use queue::{
 };
 pub use store::Store;
 pub use view::{
-    IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow,
-    WebhookRow,
+    AliasRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome,
+    UploadRow, VersionRow, WebhookRow,
 };

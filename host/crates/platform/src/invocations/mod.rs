@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
 use crate::objects::{PAGE, Page};
-use crate::{Asked, Caller, Platform};
+use crate::{Asked, Caller, Platform, Routing};
 use call::Accepted;
 pub(crate) use call::Holder;
 pub use call::{StoredAnswer, StoredRequest};
@@ -225,11 +225,17 @@ impl Platform {
     ///
     /// # Errors
     /// As for [`Platform::function`]; `not_found` for another tenant's.
-    pub fn may_call_function(&self, by: &Caller, tenant: &Name, reference: &ObjectRef) -> Result<()> {
+    pub fn may_call_function(
+        &self,
+        by: &Caller,
+        tenant: &Name,
+        reference: &ObjectRef,
+        routing: &Routing,
+    ) -> Result<()> {
         if by.tenant()?.name() != tenant {
             return Err(Fault::not_found());
         }
-        let (_, resolved) = self.function_access(Some(by), tenant, reference)?;
+        let (_, resolved) = self.function_access(Some(by), tenant, reference, routing)?;
         resolved.is_function()
     }
 
