@@ -112,6 +112,7 @@ impl Node {
             },
             logs,
             usage_retention: config.usage_retention,
+            invocations: config.invocations,
         })?;
         platform.resume_uploads()?;
         let operator_token = operator_token(&config.data, &platform).await?;
@@ -163,7 +164,17 @@ impl Node {
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
         let platform = self.platform.clone();
         let rollouts = tokio::spawn(async move { platform.follow_rollouts().await });
+        let (stop_calls, stopped) = tokio::sync::watch::channel(false);
+        let calls = tokio::spawn(self.platform.clone().run_invocations(self.app.runner(), stopped.clone()));
+        let webhooks = tokio::spawn(self.platform.clone().run_webhooks(stopped));
+        let platform = self.platform.clone();
+        let sweep = tokio::spawn(async move { platform.forget_ended().await });
+        let grace = self.listening.grace;
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
+        stop_calls.send_replace(true);
+        // Those that do not end in time run again at the next start.
+        let calls_ended = tokio::time::timeout(grace, async { (calls.await, webhooks.await) }).await.is_ok();
+        sweep.abort();
         watch.abort();
         issuers.abort();
         rollouts.abort();
@@ -175,7 +186,7 @@ impl Node {
             // It waits for a thread that waits for this runtime.
             let _ = tokio::task::spawn_blocking(move || telemetry.close()).await;
         }
-        served.map_err(Fault::internal)
+        served.map(|ended| ended && calls_ended).map_err(Fault::internal)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use aimass_core::Name;
 use aimass_core::event::QuotaLimits;
 use aimass_egress::PrivateDestination;
+use aimass_platform::{InvocationsConfig, QueueLimits};
 use clap::Args;
 use serde::Deserialize;
 
@@ -133,6 +134,24 @@ pub(crate) struct Raw {
     /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
     #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
     egress_roots: Option<PathBuf>,
+    /// Asynchronous calls that run at once; one does while live calls keep all cores busy [default: one per core]
+    #[arg(long, env = "AIMASS_ASYNC_CALLS", value_name = "NUMBER")]
+    async_calls: Option<usize>,
+    /// Attempts of an asynchronous call until it is given up [default: 5]
+    #[arg(long, env = "AIMASS_CALL_ATTEMPTS", value_name = "NUMBER")]
+    call_attempts: Option<u32>,
+    /// How long the result of an asynchronous call is kept, seconds [default: 86400]
+    #[arg(long, env = "AIMASS_RESULT_TTL_SECONDS", value_name = "SECONDS")]
+    result_ttl_seconds: Option<u64>,
+    /// How long an asynchronous call is kept that was given up, seconds [default: 1209600]
+    #[arg(long, env = "AIMASS_DEAD_LETTER_TTL_SECONDS", value_name = "SECONDS")]
+    dead_letter_ttl_seconds: Option<u64>,
+    /// Asynchronous calls of one tenant that may wait or run [default: 100000]
+    #[arg(long, env = "AIMASS_TENANT_QUEUE_CALLS", value_name = "NUMBER")]
+    tenant_queue_calls: Option<u64>,
+    /// What one tenant's asynchronous calls and their results may take on the disk, MiB [default: 1024]
+    #[arg(long, env = "AIMASS_TENANT_QUEUE_MIB", value_name = "MIB")]
+    tenant_queue_mib: Option<u64>,
     /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
     #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
     region: Option<String>,
@@ -203,6 +222,7 @@ pub(crate) struct Config {
     pub(crate) traces: TraceConfig,
     pub(crate) usage_retention: Duration,
     pub(crate) log_memory: usize,
+    pub(crate) invocations: InvocationsConfig,
     pub(crate) grace: Duration,
 }
 
@@ -294,6 +314,20 @@ impl Raw {
                 self.usage_retention.or(file.usage_retention).unwrap_or(400).saturating_mul(86_400),
             ),
             log_memory: self.log_memory_mib.or(file.log_memory_mib).unwrap_or(64).saturating_mul(1 << 20),
+            invocations: InvocationsConfig {
+                workers: self.async_calls.or(file.async_calls).unwrap_or(cores),
+                attempts: self.call_attempts.or(file.call_attempts).unwrap_or(5),
+                result_ttl: Duration::from_secs(
+                    self.result_ttl_seconds.or(file.result_ttl_seconds).unwrap_or(24 * 3_600),
+                ),
+                dead_ttl: Duration::from_secs(
+                    self.dead_letter_ttl_seconds.or(file.dead_letter_ttl_seconds).unwrap_or(14 * 24 * 3_600),
+                ),
+                limits: QueueLimits {
+                    entries: self.tenant_queue_calls.or(file.tenant_queue_calls).unwrap_or(100_000),
+                    bytes: (self.tenant_queue_mib.or(file.tenant_queue_mib).unwrap_or(1_024)).saturating_mul(1 << 20),
+                },
+            },
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -314,6 +348,11 @@ impl Raw {
         within("client-wait-seconds", config.client_wait.as_secs(), 1, 3_600)?;
         within("usage-retention", config.usage_retention.as_secs() / 86_400, 1, 36_500)?;
         within("log-memory-mib", (config.log_memory >> 20) as u64, 1, 1 << 16)?;
+        within("async-calls", config.invocations.workers as u64, 1, 10_000)?;
+        within("call-attempts", config.invocations.attempts.into(), 1, 100)?;
+        within("result-ttl-seconds", config.invocations.result_ttl.as_secs(), 1, 366 * 24 * 3_600)?;
+        within("dead-letter-ttl-seconds", config.invocations.dead_ttl.as_secs(), 1, 366 * 24 * 3_600)?;
+        within("tenant-queue-mib", config.invocations.limits.bytes >> 20, 1, 1 << 20)?;
         within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
         if config.traces.sampling.is_some_and(|part| !(0.0..=1.0).contains(&part)) {
             return Err("`trace-sampling` is 0 to 1".to_owned());

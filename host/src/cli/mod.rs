@@ -12,6 +12,7 @@ mod engine;
 mod engines;
 mod guest;
 mod identity;
+mod invocations;
 mod invoke;
 mod logs;
 mod objects;
@@ -23,6 +24,7 @@ mod tenants;
 pub(crate) mod trust;
 mod uploads;
 mod usage;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -105,6 +107,9 @@ enum Command {
     Push(guest::Push),
     /// Call a plugin or a model
     Invoke(invoke::Invoke),
+    /// List asynchronous calls, show what came of them, cancel and retry them
+    #[command(subcommand)]
+    Invocations(invocations::Invocations),
     /// List, show, delete and configure plugins
     #[command(subcommand)]
     Plugins(objects::Plugins),
@@ -163,6 +168,9 @@ enum Command {
     Egress(egress::Egress),
     /// Show what a plugin's calls log, also as it comes
     Logs(logs::Logs),
+    /// Say where to tell that asynchronous calls have ended
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     /// Show what a tenant used, hour by hour
     Usage(usage::Usage),
     /// List the engines that run models on this machine, or install one
@@ -198,6 +206,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Build(c) => c.run(json).map(drop),
             Command::Push(c) => c.run(&connection.open()?, json).await,
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
+            Command::Invocations(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Deploy(c) => c.run(&connection.open()?, json).await,
@@ -221,6 +230,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Rebuild(c) => c.run(json),
             Command::Egress(c) => c.run(&connection.open()?, json).await,
             Command::Logs(c) => c.run(&connection.open()?, json).await,
+            Command::Webhooks(c) => c.run(&connection.open()?, json).await,
             Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,
             // They have no use for this runtime, and have run already.

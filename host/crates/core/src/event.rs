@@ -3,6 +3,7 @@
 mod deployment;
 mod quota;
 mod sealing;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -18,6 +19,7 @@ use crate::{Digest, Name, Signature};
 
 pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
 pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
+pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -455,6 +457,33 @@ pub enum Event {
         what: String,
         /// How many such requests this stands for.
         count: u64,
+    },
+    /// An asynchronous call was given up. It changes nothing here: the queue knows more of it.
+    InvocationGivenUp {
+        /// Whose.
+        tenant: Name,
+        /// The call's id.
+        id: String,
+        /// The plugin or model that was called.
+        name: String,
+        /// The code of the last attempt's fault.
+        code: String,
+    },
+    /// A webhook endpoint was made, or replaced by this.
+    WebhookSet {
+        /// Whose.
+        tenant: Name,
+        /// What the tenant calls it.
+        name: Name,
+        /// The endpoint.
+        endpoint: WebhookEndpoint,
+    },
+    /// A webhook endpoint is gone.
+    WebhookRemoved {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
     },
     /// What a tenant used in one hour, so far.
     UsageRecorded {

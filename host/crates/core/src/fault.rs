@@ -64,6 +64,8 @@ codes! {
     Conflict = "conflict", Caller, "The state does not allow it";
     /// Another upload under the same name is under way.
     UploadInProgress = "upload_in_progress", Caller, "Another upload under this name is under way";
+    /// The `Idempotency-Key` came with another request before.
+    IdempotencyKeyReused = "idempotency_key_reused", Caller, "The idempotency key was used for another request";
     /// `If-Match` does not hold.
     PreconditionFailed = "precondition_failed", Caller, "A precondition does not hold";
     /// The body is larger than the limit.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimass_core::trace::{SpanKind, Spans, Trace};
-use aimass_platform::Platform;
+use aimass_platform::{Platform, Runner};
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use tower::ServiceExt;
 
 use crate::depth::Depth;
 use crate::guard::Answered;
+use crate::later::{Replay, Vouched};
 use crate::linger::Lingering;
 use crate::metrics::Metrics;
 use crate::problem::{Rejection, finish};
@@ -64,6 +66,11 @@ impl App {
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
+    /// What runs asynchronous calls: it answers them as if they came again.
+    pub fn runner(self: &Arc<Self>) -> Arc<dyn Runner> {
+        Arc::new(Replay::new(self.clone()))
+    }
+
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         routes::router(self.clone())
     }
@@ -82,32 +89,47 @@ pub(crate) async fn handle(
     traced::request(&mut span, &request);
     let id = RequestId::of(request.headers()).below(&span, &trace);
     let request = Lingering::over(request, wait);
-    let (path, response);
-    match Depth::of(request.headers()) {
-        Err(fault) => {
-            path = request.uri().path().to_owned();
-            response = Rejection(fault).into_response();
-        }
-        Ok(depth) if request.uri().path().starts_with(functions::PREFIX) => {
-            path = functions::PREFIX.to_owned();
-            let called = functions::call(&app, request, depth, &id).await;
-            response = called.unwrap_or_else(|fault| {
-                let mut response = Rejection(fault).into_response();
-                response.extensions_mut().insert(Answered(functions::PREFIX));
-                response
-            });
-        }
-        Ok(depth) => {
-            path = request.uri().path().to_owned();
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(app.clone());
-            request.extensions_mut().insert(id.clone());
-            request.extensions_mut().insert(depth);
-            let Ok(answer) = router.oneshot(request).await;
-            response = answer;
-        }
-    }
+    let path = request.uri().path();
+    // All that is needed of the hot path's is known.
+    let path = if path.starts_with(functions::PREFIX) { functions::PREFIX.to_owned() } else { path.to_owned() };
+    let response = match Depth::of(request.headers()) {
+        Err(fault) => Rejection(fault).into_response(),
+        Ok(depth) => answer(&app, router, request, depth, &id, None).await,
+    };
     let route = response.extensions().get::<Answered>().map_or("unknown", |answered| answered.0);
     app.metrics.answered(route, response.status().as_u16(), started.elapsed());
     Ok(traced::answer(span, route, &id, finish(&path, id.as_str(), response)))
+}
+
+/// Answers a request: one from the network, or one that was accepted before, on behalf of who is vouched for.
+pub(crate) async fn answer<B>(
+    app: &Arc<App>,
+    router: Router,
+    request: Request<B>,
+    depth: Depth,
+    id: &RequestId,
+    vouched: Option<Vouched>,
+) -> Response
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    if request.uri().path().starts_with(functions::PREFIX) {
+        let called = functions::call(app, request, depth, id, vouched).await;
+        return called.unwrap_or_else(|fault| {
+            let mut response = Rejection(fault).into_response();
+            response.extensions_mut().insert(Answered(functions::PREFIX));
+            response
+        });
+    }
+    let mut request = request.map(Body::new);
+    let extensions = request.extensions_mut();
+    extensions.insert(app.clone());
+    extensions.insert(id.clone());
+    extensions.insert(depth);
+    if let Some(vouched) = vouched {
+        extensions.insert(vouched);
+    }
+    let Ok(response) = router.oneshot(request).await;
+    response
 }

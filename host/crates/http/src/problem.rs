@@ -43,7 +43,8 @@ pub(crate) fn status(code: Code) -> StatusCode {
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Code::InvalidComponent
+        Code::IdempotencyKeyReused
+        | Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget
         | Code::InvalidSignature

@@ -34,6 +34,11 @@ impl RequestId {
         Self { id: id.unwrap_or_else(new), trace: Trace::default() }
     }
 
+    /// The id of a request that did not come over the network.
+    pub(crate) fn named(text: &str) -> Self {
+        Self { id: text.into(), trace: Trace::default() }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.id
     }

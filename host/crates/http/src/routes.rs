@@ -200,6 +200,26 @@ impl Table {
         t.add(delete, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::remove_transfer);
         t.add(get, "/api/v1/egress/region", Tenant(Scope::EgressRead), api::egress::region);
         t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
+        // As for calls: one of two scopes is needed.
+        t.add(get, "/api/v1/invocations", Token, api::invocations::list);
+        t.add(get, "/api/v1/invocations/{invocation}", Token, api::invocations::show);
+        t.add(delete, "/api/v1/invocations/{invocation}", Token, api::invocations::cancel);
+        t.add(get, "/api/v1/invocations/{invocation}/result", Token, api::invocations::result);
+        t.add(post, "/api/v1/invocations/{invocation}/retry", Token, api::invocations::retry);
+        t.add(get, "/api/v1/webhooks", Tenant(Scope::WebhooksRead), api::webhooks::list);
+        t.add(post, "/api/v1/webhooks", Tenant(Scope::WebhooksWrite), api::webhooks::create);
+        t.add(get, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksRead), api::webhooks::show);
+        t.add(patch, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::change);
+        t.add(delete, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::remove);
+        t.add(post, "/api/v1/webhooks/{webhook}/secret", Tenant(Scope::WebhooksWrite), api::webhooks::renew_secret);
+        t.add(post, "/api/v1/webhooks/{webhook}/test", Tenant(Scope::WebhooksWrite), api::webhooks::test);
+        t.add(get, "/api/v1/webhooks/{webhook}/deliveries", Tenant(Scope::WebhooksRead), api::webhooks::deliveries);
+        t.add(
+            post,
+            "/api/v1/webhooks/{webhook}/deliveries/{delivery}/retry",
+            Tenant(Scope::WebhooksWrite),
+            api::webhooks::retry,
+        );
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
         t.add(get, "/api/v1/quotas", Tenant(Scope::UsageRead), api::quotas::own);

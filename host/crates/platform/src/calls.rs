@@ -52,6 +52,8 @@ pub struct CallOptions {
     pub depth: u32,
     /// Where it stands in its trace.
     pub trace: Trace,
+    /// Nobody waits for it: it was accepted to be run later.
+    pub background: bool,
     /// What the caller says about the choice among the versions of an HTTP function.
     pub routing: Routing,
     /// It is a copy of a call whose answer nobody gets: it changes no data, and sends nothing out.
@@ -185,6 +187,7 @@ impl Platform {
         request: &Arc<str>,
     ) -> Result<Vec<Tensor>> {
         let resolved = &servable.0;
+        let _live = (!options.background).then(|| self.invocations.live());
         let copied = self.shadows.copy(servable.1.as_deref(), &inputs);
         let started = Instant::now();
         let outcome = self.unless_erased(tenant, self.run(tenant, resolved, inputs, options, request)).await;
@@ -251,11 +254,9 @@ impl Platform {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (tenant, resolved) = self.function_access(by, tenant, reference, &options.routing)?;
-        if resolved.kind != Kind::Plugin || !resolved.http {
-            let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
-            return Err(Fault::new(Code::UnsupportedOperation, detail));
-        }
+        resolved.is_function()?;
         let _entered = self.admit(&tenant, &options.trace)?;
+        let _live = (!options.background).then(|| self.invocations.live());
         let request_id: Arc<str> = request_id.into();
         let mut watch = self.watch(&tenant, &resolved, &request_id, &mut options);
         watch.function();
@@ -314,7 +315,7 @@ impl Platform {
         Watch::new(self.logs.clone(), tenant.clone(), resolved.clone(), request.clone(), span)
     }
 
-    fn function_access(
+    pub(crate) fn function_access(
         &self,
         by: Option<&Caller>,
         named: &aimass_core::Name,

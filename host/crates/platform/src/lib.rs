@@ -15,6 +15,7 @@ mod directory;
 mod egress;
 mod guests;
 mod identity;
+mod invocations;
 mod keys;
 mod limits;
 mod logs;
@@ -22,6 +23,7 @@ mod models;
 mod objects;
 mod plugins;
 mod quotas;
+mod repeats;
 mod repository;
 mod rule;
 mod secrets;
@@ -31,6 +33,7 @@ mod tenants;
 mod tokens;
 mod uploads;
 mod watch;
+mod webhooks;
 mod window;
 
 use std::collections::HashSet;
@@ -48,7 +51,7 @@ use aimass_store::Store;
 
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
-pub use aimass_store::{BadRecord, ChainReport};
+pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
 pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
@@ -63,12 +66,17 @@ pub use egress::{
 };
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use invocations::{
+    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, Ran, Runner,
+    StoredAnswer, StoredRequest,
+};
 pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use quotas::{Quota, QuotaDocument};
+pub use repeats::{FirstWrite, Write};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
@@ -76,6 +84,7 @@ pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use webhooks::{DeliveryDocument, WebhookChange, WebhookDocument, WebhookRequest, WebhookSecretDocument};
 pub use window::Figures;
 
 use admission::Gate;
@@ -83,8 +92,10 @@ use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
+use invocations::Invocations;
 use limits::TenantsLimits;
 use models::Residency;
+use repeats::Repeats;
 use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
@@ -133,6 +144,8 @@ pub struct Parts {
     pub logs: Arc<Logs>,
     /// How long usage can be asked for.
     pub usage_retention: Duration,
+    /// How asynchronous calls are run.
+    pub invocations: InvocationsConfig,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -155,6 +168,8 @@ pub struct Platform {
     audits: audit::Audits,
     upload_wait: Duration,
     usage_retention: Duration,
+    invocations: Invocations,
+    repeats: Repeats,
     rollouts: Rollouts,
     shadows: Shadows,
     /// Calls under way hear of erased tenants.
@@ -169,7 +184,7 @@ impl Platform {
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
         let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, .. } = parts;
-        let Parts { model_memory, upload_wait, egress, logs, usage_retention, .. } = parts;
+        let Parts { model_memory, upload_wait, egress, logs, usage_retention, invocations, .. } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -197,6 +212,8 @@ impl Platform {
             upload_wait,
             erasures: tokio::sync::Notify::new(),
             usage_retention,
+            invocations: Invocations::new(invocations),
+            repeats: Repeats::default(),
         });
         guests.connect(&platform);
         platform.shadows.connect(&platform);

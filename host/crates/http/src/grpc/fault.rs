@@ -20,6 +20,7 @@ pub(crate) fn code(code: Code) -> tonic::Code {
         Code::UploadInProgress => tonic::Code::Aborted,
         Code::Conflict
         | Code::PreconditionFailed
+        | Code::IdempotencyKeyReused
         | Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget

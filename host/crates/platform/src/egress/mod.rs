@@ -99,7 +99,25 @@ impl Egress {
         Ok(policy)
     }
 
-    async fn send(
+    /// Sends by the tenant's rules, and counts what was sent and what was refused.
+    ///
+    /// # Errors
+    /// Why it was not sent, or not answered.
+    pub(crate) async fn send(
+        &self,
+        call: &OutgoingCall,
+        request: Request<OutgoingBody>,
+    ) -> Result<Response<OutgoingBody>, OutgoingError> {
+        let outcome = self.checked(call, request).await;
+        if let Err(error) = outcome.as_ref()
+            && error.is_refusal()
+        {
+            self.meter.refused(call, error);
+        }
+        outcome
+    }
+
+    async fn checked(
         &self,
         call: &OutgoingCall,
         mut request: Request<OutgoingBody>,
@@ -164,9 +182,6 @@ impl Outgoing for Guests {
         };
         if let Err(error) = &outcome {
             tracing::debug!(tenant = %call.tenant, plugin = %call.plugin, %error, "an outgoing request failed");
-            if error.is_refusal() {
-                platform.egress.meter.refused(&call, error);
-            }
         }
         outcome
     }

@@ -13,6 +13,7 @@ mod quotas;
 mod rows;
 mod state;
 mod uploads;
+mod webhooks;
 
 pub(crate) use apply::changes;
 pub use configuration::{ConfigurationRow, SecretRow};
@@ -24,3 +25,4 @@ pub use quotas::Stored;
 pub use rows::{ObjectRow, SignerRow, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow};
 pub(crate) use state::Pending;
 pub use state::State;
+pub use webhooks::WebhookRow;
