@@ -89,7 +89,7 @@ impl Tenants {
                 let tenant = client.json(Method::GET, &format!("/api/v1/tenants/{name}"), None).await?;
                 show(&tenant, json);
             }
-            Self::Erase { name, yes } => super::secrets::erase(client, &name, yes).await?,
+            Self::Erase { name, yes } => super::secrets::erase(client, &name, yes, json).await?,
             Self::Limits { name, weight, requests_per_second, calls, engine_memory_mib } => {
                 let wishes = [
                     ("weight", weight),
