@@ -31,6 +31,7 @@ guests! {
     echo = "tests/guests/echo";
     keeper = "tests/guests/keeper";
     text = "tests/guests/text";
+    broken = "tests/guests/broken";
     tensors = "tests/guests/tensors";
     hello = "plugins/hello-http";
     counter = "plugins/counter";

@@ -1,5 +1,6 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
+mod deployment;
 mod sealing;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
+pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
 pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
 
 /// Who did it, through which token, in which request.
@@ -292,6 +294,26 @@ pub enum Event {
         tenant: Name,
         /// Which.
         name: Name,
+    },
+    /// An alias says something else from now on.
+    AliasSet {
+        /// Whose.
+        tenant: Name,
+        /// Which plugin's or model's.
+        name: Name,
+        /// Which alias.
+        alias: Name,
+        /// What it says, and why.
+        deployment: Deployment,
+    },
+    /// An alias is gone. What it said before stays listed.
+    AliasDeleted {
+        /// Whose.
+        tenant: Name,
+        /// Which plugin's or model's.
+        name: Name,
+        /// Which alias.
+        alias: Name,
     },
     /// A plugin's settings were replaced.
     SettingsReplaced {

@@ -8,6 +8,7 @@ mod admission;
 mod audit;
 mod background;
 mod calls;
+mod deployments;
 mod directory;
 mod egress;
 mod guests;
@@ -18,12 +19,14 @@ mod models;
 mod objects;
 mod plugins;
 mod repository;
+mod rule;
 mod secrets;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -44,7 +47,11 @@ pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
-pub use calls::{CallOptions, Servable};
+pub use calls::{CallOptions, Servable, ServedVersion};
+pub use deployments::{
+    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
+    Routing, ShadowFigures, VersionFigures,
+};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
@@ -59,8 +66,10 @@ pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use window::Figures;
 
 use admission::Gate;
+use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
@@ -131,6 +140,8 @@ pub struct Platform {
     upload_wait: Duration,
     /// Calls under way hear of erased tenants.
     erasures: tokio::sync::Notify,
+    rollouts: Rollouts,
+    shadows: Shadows,
 }
 
 impl Platform {
@@ -153,6 +164,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            rollouts: Rollouts::load(&store)?,
+            shadows: Shadows::default(),
             store,
             auth,
             sandbox,
@@ -166,6 +179,7 @@ impl Platform {
             erasures: tokio::sync::Notify::new(),
         });
         guests.connect(&platform);
+        platform.shadows.connect(&platform);
         Ok(platform)
     }
 

@@ -42,6 +42,6 @@ pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal
 pub use seal::{KeyFile, KeyGeneration, Label, Seal};
 pub use store::Store;
 pub use view::{
-    ConfigurationRow, IssuerRow, ObjectRow, RoleRow, SecretRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome,
-    UploadRow, VersionRow,
+    AliasRow, ConfigurationRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, SecretRow, SignerRow, State, TenantRow,
+    TokenRow, UploadOutcome, UploadRow, VersionRow,
 };

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::rows::{DataKeyRow, IdempotentRow, ObjectRow, TenantRow, TokenRow, UploadOutcome, VersionRow};
 use super::state::State;
-use super::{configuration, erasure, identity, keys, uploads};
+use super::{configuration, deployments, erasure, identity, keys, uploads};
 use crate::journal::Record;
 
 /// sled makes files of large values and does not sync them; so none is large.
@@ -154,8 +154,10 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             }
             out.push((keys::settings(tenant, name), None));
             configuration::delete_all(state, &mut out, tenant, name)?;
+            deployments::forget(state, &mut out, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { deleted: true, public: false, ..object })?;
         }
+        Event::AliasSet { .. } | Event::AliasDeleted { .. } => deployments::changes(state, record, &mut out)?,
         Event::SettingsReplaced { tenant, name, settings, number, sealed } => {
             living(state, tenant, name)?;
             match sealed {
@@ -211,7 +213,7 @@ pub(super) fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
     state.tenant(tenant)?.map(drop).ok_or_else(Fault::not_found)
 }
 
-fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
+pub(super) fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
     state.object_of(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)
 }
 

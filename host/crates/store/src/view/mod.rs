@@ -2,6 +2,7 @@
 
 mod apply;
 mod configuration;
+mod deployments;
 mod egress;
 mod erasure;
 mod identity;
@@ -14,6 +15,7 @@ mod uploads;
 
 pub(crate) use apply::changes;
 pub use configuration::{ConfigurationRow, SecretRow};
+pub use deployments::{AliasRow, DeploymentRow};
 pub use identity::{IssuerRow, RoleRow};
 pub(crate) use index::Index;
 pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
