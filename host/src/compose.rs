@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aimass_auth::{Auth, AuthConfig};
+use aimass_auth::{Auth, AuthConfig, SealingKey};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Code, Fault, Result};
 use aimass_egress::{Connector, EgressConfig};
@@ -64,7 +64,9 @@ impl Node {
         private_folder(&folders.keys)?;
         let store = Store::open(&folders.store, keys(config)?)?;
         store.settle().await?;
-        let auth = AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY };
+        let sealing = Some(SealingKey::new(store.node_key("signing keys")));
+        let auth =
+            AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY, sealing };
         let auth = Arc::new(Auth::open(&folders.keys, auth)?);
         let engines = Arc::new(EngineProcesses::new(engines(config)?));
         let guests = Arc::new(Guests::default());

@@ -84,7 +84,7 @@ enum Command {
   previous(n) = hash(n - 1), and 32 zero bytes before the first
   seq(n)      = n = the field seq in body(n)
 
-`aimass audit verify --file FILE` checks just that. What a request carried (settings, for example) is in the body.")]
+`aimass audit verify --file FILE` checks just that. What a request carried is in the body, settings and secrets sealed.")]
     Export {
         /// The new file, a JSON document a line
         file: PathBuf,
