@@ -187,7 +187,7 @@ impl Platform {
         let resolved = &servable.0;
         let copied = self.shadows.copy(servable.1.as_deref(), &inputs);
         let started = Instant::now();
-        let outcome = self.run(tenant, resolved, inputs, options, request).await;
+        let outcome = self.unless_erased(tenant, self.run(tenant, resolved, inputs, options, request)).await;
         let (took, recorder) = (started.elapsed(), &resolved.recorder);
         match &outcome {
             Ok((_, observation)) => {
@@ -273,7 +273,7 @@ impl Platform {
             });
             self.sandbox.http(&plugin, call, request).await
         };
-        let answered = called.await;
+        let answered = self.unless_erased(&tenant, called).await;
         let failed = match &answered {
             // The guest says so itself.
             Ok(response) => response.status().is_server_error().then_some(Source::Plugin),

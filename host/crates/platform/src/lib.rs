@@ -15,6 +15,7 @@ mod directory;
 mod egress;
 mod guests;
 mod identity;
+mod keys;
 mod limits;
 mod logs;
 mod models;
@@ -23,6 +24,7 @@ mod plugins;
 mod quotas;
 mod repository;
 mod rule;
+mod secrets;
 mod signing;
 mod statistics;
 mod tenants;
@@ -61,12 +63,14 @@ pub use egress::{
 };
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use quotas::{Quota, QuotaDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
@@ -153,6 +157,8 @@ pub struct Platform {
     usage_retention: Duration,
     rollouts: Rollouts,
     shadows: Shadows,
+    /// Calls under way hear of erased tenants.
+    erasures: tokio::sync::Notify,
 }
 
 impl Platform {
@@ -190,6 +196,7 @@ impl Platform {
             audits: audit::Audits::default(),
             upload_wait,
             usage_retention,
+            erasures: tokio::sync::Notify::new(),
         });
         guests.connect(&platform);
         platform.shadows.connect(&platform);

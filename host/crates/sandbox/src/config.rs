@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aimass_core::event::Settings;
 use aimass_core::limits::InvocationLimits;
-use aimass_core::seam::Asking;
+use aimass_core::seam::{Asking, Configuration};
 use aimass_core::trace::Trace;
 use aimass_core::usage::Meter;
 use aimass_core::{Name, Tenant};
@@ -80,7 +79,7 @@ pub struct Call {
     /// Its version.
     pub version: u64,
     /// What `wasi:config/store` answers.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<dyn Configuration>,
     /// Limits of this call; what exceeds the sandbox's own is cut down to it.
     pub limits: InvocationLimits,
     /// The request's id, for the log.
@@ -96,6 +95,22 @@ pub struct Call {
 impl Call {
     pub(crate) fn asking(&self) -> Asking<'_> {
         Asking { tenant: &self.tenant, plugin: &self.plugin, trace: &self.trace }
+    }
+}
+
+/// Without the settings: they may be secrets.
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { tenant, plugin, version, limits, request_id, depth, trace, settings: _, meter: _ } = self;
+        f.debug_struct("Call")
+            .field("tenant", tenant)
+            .field("plugin", plugin)
+            .field("version", version)
+            .field("limits", limits)
+            .field("request_id", request_id)
+            .field("depth", depth)
+            .field("trace", trace)
+            .finish_non_exhaustive()
     }
 }
 
