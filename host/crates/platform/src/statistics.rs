@@ -315,12 +315,6 @@ impl Records {
         }
     }
 
-    /// Forgets all of a tenant's names.
-    pub(crate) fn forget_tenant(&self, tenant: &Name) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|owner, _| owner.name() != tenant);
-    }
-
     /// What the calls of each name came to since the last time; without those that nobody called.
     pub(crate) fn take(&self) -> Vec<(Tenant, Name, Calls)> {
         let mut records = self.list(None);
@@ -331,6 +325,13 @@ impl Records {
         drop(gone);
         let taken = records.into_iter().map(|(tenant, name, record)| (tenant, name, record.used.take()));
         taken.filter(|(_, _, calls)| *calls != Calls::default()).collect()
+    }
+
+    /// Forgets all of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|owner, _| owner.name() != tenant);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, ..)| owner.name() != tenant);
     }
 
     /// Everything, or what one tenant has.
