@@ -139,6 +139,8 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
+        let watched = self.platform.clone();
+        let recent = tokio::spawn(async move { watched.follow_calls().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
@@ -147,6 +149,7 @@ impl Node {
         issuers.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
+        recent.abort();
         self.platform.close().await;
         served.map_err(Fault::internal)
     }

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aimass_platform::Platform;
@@ -16,6 +17,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::console::Sessions;
 use crate::depth::Depth;
 use crate::guard::Answered;
 use crate::linger::Lingering;
@@ -29,6 +31,10 @@ pub struct App {
     metrics: Metrics,
     /// Set when the process is about to stop: not ready any more, but still serving.
     draining: watch::Sender<bool>,
+    /// Who is signed in to the console.
+    sessions: Sessions,
+    /// Set where this listener speaks TLS itself.
+    over_tls: AtomicBool,
 }
 
 /// A request's id: time-ordered, so that logs sort; in the answer as `x-request-id`.
@@ -76,7 +82,8 @@ impl fmt::Display for RequestId {
 impl App {
     /// The application over a platform.
     pub fn new(platform: Arc<Platform>) -> Arc<Self> {
-        Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false) })
+        let (draining, sessions) = (watch::Sender::new(false), Sessions::default());
+        Arc::new(Self { platform, metrics: Metrics::new(), draining, sessions, over_tls: AtomicBool::new(false) })
     }
 
     pub(crate) fn platform(&self) -> &Arc<Platform> {
@@ -85,6 +92,19 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn over_tls(&self) -> bool {
+        self.over_tls.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the listener speaks TLS itself.
+    pub(crate) fn set_over_tls(&self, over_tls: bool) {
+        self.over_tls.store(over_tls, Ordering::Relaxed);
     }
 
     /// Whether this node wants new work.

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
 use crate::app::{App, RequestId};
+use crate::console;
 use crate::depth::Depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
@@ -34,6 +35,7 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
     let response = called.await?;
     let mut response = response.map(Body::new);
+    console::isolate(response.headers_mut());
     response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)
 }

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::app::App;
+use crate::console;
 use crate::problem::Rejection;
 use crate::routes::Access;
 
@@ -26,6 +27,11 @@ pub(crate) struct Rule {
 pub(crate) struct Answered(pub(crate) &'static str);
 
 pub(crate) async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
+    if rule.access == Access::Session {
+        let mut response = console::check(request, next).await;
+        response.extensions_mut().insert(Answered(rule.path));
+        return response;
+    }
     let mut response = match authorise(rule.access, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(fault) => Rejection(fault).into_response(),
@@ -42,7 +48,7 @@ async fn authorise(access: Access, request: &mut Request) -> Result<()> {
     let app = app.ok_or_else(|| Fault::internal("no app in the request"))?;
     let caller = caller(&app, request.headers()).await?;
     match access {
-        Access::Public | Access::Token => {}
+        Access::Public | Access::Session | Access::Token => {}
         Access::Tenant(scope) => {
             caller.require(scope)?;
             caller.tenant()?;

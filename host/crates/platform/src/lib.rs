@@ -14,8 +14,11 @@ mod guests;
 mod identity;
 mod limits;
 mod models;
+mod newest;
+mod node;
 mod objects;
 mod plugins;
+mod recent;
 mod repository;
 mod signing;
 mod statistics;
@@ -26,7 +29,7 @@ mod uploads;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aimass_auth::Auth;
 use aimass_core::event::Actor;
@@ -48,7 +51,9 @@ pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
+pub use node::{DeviceDocument, NodeDocument};
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use recent::MinuteDocument;
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
@@ -62,6 +67,7 @@ use egress::Egress;
 use identity::ProviderKeys;
 use limits::TenantsLimits;
 use models::Residency;
+use recent::Recent;
 use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
@@ -124,6 +130,8 @@ pub struct Platform {
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    recent: Recent,
+    started: Instant,
     upload_wait: Duration,
 }
 
@@ -156,6 +164,8 @@ impl Platform {
             provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            recent: Recent::default(),
+            started: Instant::now(),
             upload_wait,
         });
         guests.connect(&platform);

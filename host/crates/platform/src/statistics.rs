@@ -12,6 +12,7 @@ use aimass_core::event::Kind;
 use aimass_core::{Name, Tenant};
 
 use crate::egress::Totals;
+use crate::recent::Seen;
 
 /// Where the time of one successful call went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -227,6 +228,17 @@ impl Record {
     pub(crate) fn counts(&self) -> Vec<(u64, Counts)> {
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
         versions.iter().map(|(&version, recorder)| (version, recorder.read())).collect()
+    }
+
+    /// The sums of every version that was asked for, without their parts.
+    pub(crate) fn seen(&self) -> Vec<(u64, Seen)> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let sums = versions.iter().map(|(&version, recorder)| {
+            let (success, fail) = (recorder.success.read(), recorder.fail.read());
+            let functions = recorder.functions.load(Relaxed);
+            (version, Seen { answered: success.count, failed: fail.count, ns: success.ns + fail.ns, functions })
+        });
+        sums.collect()
     }
 
     pub(crate) fn unloaded(&self) -> bool {
