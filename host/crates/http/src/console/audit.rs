@@ -88,7 +88,7 @@ pub(crate) async fn list(
     let rows = html! {
         @for record in &page.items {
             tr {
-                td { time datetime=(parts::exact(record.time_ms)) { (parts::exact(record.time_ms)) } }
+                td { (parts::when(record.time_ms)) }
                 td { code { (record.kind) } }
                 td { (record.object.as_deref().unwrap_or("–")) }
                 @if visit.is_operator() { td { (record.tenant.as_deref().unwrap_or("–")) } }
@@ -98,8 +98,8 @@ pub(crate) async fn list(
         }
     };
     let heads: &[&str] = match visit.is_operator() {
-        true => &["When (UTC)", "What", "On what", "Tenant", "Who", "Record"],
-        false => &["When (UTC)", "What", "On what", "Who", "Record"],
+        true => &["When (UTC)", "What", "On what", "Tenant", "Who", "Record#"],
+        false => &["When (UTC)", "What", "On what", "Who", "Record#"],
     };
     let path = filter.path();
     let body = html! {

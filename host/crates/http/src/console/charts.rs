@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 /// The plot's size in its own units.
-const WIDTH: u32 = 720;
+const WIDTH: u32 = 480;
 const HEIGHT: u32 = 160;
 /// Room for the labels at the left and below.
-const LEFT: u32 = 48;
+const LEFT: u32 = 52;
 const BELOW: u32 = 20;
 const ABOVE: u32 = 8;
 
@@ -100,13 +100,13 @@ pub(super) fn line(
     }
 }
 
-/// The next of 1, 2, 5, 10, … that holds `value`, so that labels are round.
+/// The next of 1, 2, 4, 6, 8, 10, … that holds `value`, so that labels are round, and so is half of it.
 fn nice(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;
     }
     let power = 10f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|step| step * power).find(|top| *top >= value).unwrap_or(value)
+    [1.0, 2.0, 4.0, 6.0, 8.0, 10.0].into_iter().map(|step| step * power).find(|top| *top >= value).unwrap_or(value)
 }
 
 fn px(value: f64) -> String {
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn axes_end_at_round_numbers() {
-        for (value, top) in [(0.0, 1.0), (0.7, 1.0), (1.0, 1.0), (3.0, 5.0), (7.0, 10.0), (14.0, 20.0), (0.013, 0.02)] {
+        for (value, top) in [(0.0, 1.0), (0.7, 1.0), (1.0, 1.0), (3.0, 4.0), (7.0, 8.0), (14.0, 20.0), (0.013, 0.02)] {
             assert!((nice(value) - top).abs() < 1e-9, "{value}: {}", nice(value));
         }
     }

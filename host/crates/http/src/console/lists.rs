@@ -155,7 +155,7 @@ pub(super) fn rows(label: &str, objects: &[ObjectSummary], calls: &HashMap<Name,
             }
         }
     };
-    parts::table(label, &["Name", "Kind", "Newest", "Inferences", "Failed", "Created"], &rows)
+    parts::table(label, &["Name", "Kind", "Newest#", "Inferences#", "Failed#", "Created"], &rows)
 }
 
 /// One page of a list.

@@ -228,13 +228,13 @@ fn ports(title: &str, ports: &[Port]) -> Markup {
     html! { div { h3 { (title) } (parts::table(title, &["Name", "Type", "Shape"], &rows)) } }
 }
 
-/// A port's shape: `? × 3 × 224 × 224`.
+/// A port's shape: `[?, 3, 224, 224]`.
 pub(super) fn shape(shape: &[i64]) -> String {
     if shape.is_empty() {
         return "scalar".to_owned();
     }
     let size = |size: &i64| if *size < 0 { "?".to_owned() } else { size.to_string() };
-    shape.iter().map(size).collect::<Vec<_>>().join(" × ")
+    format!("[{}]", shape.iter().map(size).collect::<Vec<_>>().join(", "))
 }
 
 fn version_rows(kind: Kind, versions: &[VersionDocument]) -> Markup {
@@ -252,5 +252,5 @@ fn version_rows(kind: Kind, versions: &[VersionDocument]) -> Markup {
             }
         }
     };
-    parts::table("Versions", &["Version", "Uploaded", "By", "Size", "Digest", "Signed by"], &rows)
+    parts::table("Versions", &["Version", "Uploaded", "By", "Size#", "Digest", "Signed by"], &rows)
 }

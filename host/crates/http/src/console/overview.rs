@@ -96,7 +96,7 @@ fn calls_plot(hour: &[MinuteDocument]) -> Markup {
         says: format!("{}: {} calls, {} failed", clock(m.minute), m.answered + m.failed + m.functions, m.failed),
     };
     let bars: Vec<_> = hour.iter().map(bar).collect();
-    let plot = charts::bars("Calls a minute in the last hour", &bars, ENDS, parts::short);
+    let plot = charts::bars("Calls a minute in the last hour", &bars, ENDS, parts::short_count);
     html! { figure { figcaption { "Calls a minute" } (plot) } }
 }
 
@@ -106,8 +106,7 @@ fn time_plot(hour: &[MinuteDocument]) -> Markup {
         Some((mean as f64 / 1e6, format!("{}: {}", clock(m.minute), parts::millis(mean))))
     };
     let points: Vec<_> = hour.iter().map(point).collect();
-    let plot =
-        charts::line("Mean time of an inference by minute", &points, ENDS, |ms| format!("{} ms", parts::short(ms)));
+    let plot = charts::line("Mean time of an inference by minute", &points, ENDS, parts::short_time);
     html! { figure { figcaption { "Mean time of an inference" } (plot) } }
 }
 

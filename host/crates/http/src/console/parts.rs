@@ -10,12 +10,21 @@ pub(super) fn heading(title: &Markup, actions: &Markup) -> Markup {
     html! { div.heading { h1 { (title) } div.actions { (actions) } } }
 }
 
-/// A table that scrolls by itself where it is too wide.
+/// A table that scrolls by itself where it is too wide. A heading that ends with `#` stands over numbers.
 pub(super) fn table(label: &str, heads: &[&str], rows: &Markup) -> Markup {
     html! {
         div.scroll role="region" aria-label=(label) tabindex="0" {
             table {
-                thead { tr { @for head in heads { th scope="col" { @if head.is_empty() { span.hidden { "Actions" } } @else { (head) } } } } }
+                thead {
+                    tr {
+                        @for head in heads {
+                            @let text = head.strip_suffix('#').unwrap_or(head);
+                            th.number[text != *head] scope="col" {
+                                @if text.is_empty() { span.hidden { "Actions" } } @else { (text) }
+                            }
+                        }
+                    }
+                }
                 tbody { (rows) }
             }
         }
@@ -58,7 +67,13 @@ pub(super) fn ago(ms: u64) -> Markup {
     html! { time datetime=(exact) title=(exact) { (words) } }
 }
 
-/// A time of the past or the future, exactly, UTC.
+/// When something was or will be, exactly, UTC.
+pub(super) fn when(ms: u64) -> Markup {
+    let exact = exact(ms);
+    html! { time datetime=(exact) { (exact.replace('T', " ").trim_end_matches('Z')) } }
+}
+
+/// A time in RFC 3339, UTC.
 pub(super) fn exact(ms: u64) -> String {
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(UNIX_EPOCH);
     humantime::format_rfc3339_seconds(time).to_string()
@@ -92,6 +107,20 @@ pub(super) fn count(n: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Milliseconds for an axis: `0`, `2.5 ms`, `1 s`.
+pub(super) fn short_time(ms: f64) -> String {
+    match ms {
+        _ if ms <= 0.0 => "0".to_owned(),
+        _ if ms >= 1e3 => format!("{} s", ms / 1e3),
+        _ => format!("{} ms", short(ms)),
+    }
+}
+
+/// A count for an axis; nothing for what is none.
+pub(super) fn short_count(count: f64) -> String {
+    if count.fract() == 0.0 { short(count) } else { String::new() }
 }
 
 /// A number for an axis: `0.5`, `20`, `1.5k`.

@@ -131,7 +131,7 @@ pub(super) fn rows(visit: &Visit, base: &str, page: &Page<TokenDocument>, may_wr
             tr {
                 th scope="row" { (token.subject) @if own { " " span.badge.plain { "this session" } } }
                 td { (scopes(&token.scopes)) }
-                td { time datetime=(parts::exact(token.expires * 1_000)) { (parts::exact(token.expires * 1_000)) } }
+                td { (parts::when(token.expires.saturating_mul(1_000))) }
                 td {
                     @if token.revoked { span.badge.bad { "revoked" } }
                     @else if token.expires <= now { span.badge.plain { "expired" } }
@@ -152,7 +152,7 @@ pub(super) fn rows(visit: &Visit, base: &str, page: &Page<TokenDocument>, may_wr
         @if page.items.is_empty() {
             (parts::empty("No token yet", &html! { p { "Tokens that this node makes stand here. The secret itself is shown once." } }))
         } @else {
-            (parts::table("Tokens", &["For whom", "Scopes", "Valid until", "State", ""], &rows))
+            (parts::table("Tokens", &["For whom", "Scopes", "Valid until (UTC)", "State", ""], &rows))
             (parts::pager(base, page.next.as_deref()))
         }
     }

@@ -74,10 +74,10 @@ pub(super) fn report(hours: &[UsageDocument]) -> Markup {
     let ends = ("two days ago", "this hour");
     html! {
         div.plots {
-            figure { figcaption { "Calls an hour" } (charts::bars("Calls an hour, last two days", &calls, ends, parts::short)) }
+            figure { figcaption { "Calls an hour" } (charts::bars("Calls an hour, last two days", &calls, ends, parts::short_count)) }
             figure {
                 figcaption { "Mean time of an inference" }
-                (charts::line("Mean time of an inference by hour", &mean, ends, |ms| format!("{} ms", parts::short(ms))))
+                (charts::line("Mean time of an inference by hour", &mean, ends, parts::short_time))
             }
         }
         (days(hours))
@@ -114,7 +114,7 @@ fn days(hours: &[UsageDocument]) -> Markup {
             }
         }
     };
-    let heads = ["Day (UTC)", "Inferences", "Their time", "Functions", "Sent out", "Received", "Refused"];
+    let heads = ["Day (UTC)", "Inferences#", "Their time#", "Functions#", "Sent out#", "Received#", "Refused#"];
     html! { section { h2 { "By day" } (parts::table("Usage by day", &heads, &rows)) } }
 }
 
@@ -137,7 +137,7 @@ fn flows(hours: &[UsageDocument]) -> Markup {
     };
     html! {
         @if !flows.is_empty() {
-            section { h2 { "Sent between regions" } (parts::table("Flows", &["Regions", "Requests", "Sent", "Received"], &rows)) }
+            section { h2 { "Sent between regions" } (parts::table("Flows", &["Regions", "Requests#", "Sent#", "Received#"], &rows)) }
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn page(outputs: &[Tensor], took: Duration, (version, request): (u64,
 
 fn tensor(output: &Tensor) -> Markup {
     let shape: Vec<_> = output.shape().iter().map(u64::to_string).collect();
-    let shape = if shape.is_empty() { "scalar".to_owned() } else { shape.join(" × ") };
+    let shape = if shape.is_empty() { "scalar".to_owned() } else { format!("[{}]", shape.join(", ")) };
     html! {
         article.output {
             h3 { code { (output.name()) } " " span.hint { (output.element_type()) " " (shape) } }
@@ -99,13 +99,15 @@ fn numbers(output: &Tensor) -> Markup {
     let json = format!("[{}{}]", values.join(", "), if count > values.len() { ", …" } else { "" });
     html! {
         @if let Some(bitmap) = tensors::bitmap(output) {
-            img.result src={ "data:image/bmp;base64," (STANDARD.encode(bitmap)) } alt={ "The values of " (output.name()) " as an image" };
+            img.result.values src={ "data:image/bmp;base64," (STANDARD.encode(bitmap)) } alt={ "The values of " (output.name()) " as an image" };
         }
         @if let Some(grid) = Grid::of(output) { (grid_view(output, &grid)) }
-        details open[count <= 64 && Grid::of(output).is_none()] {
-            summary { "JSON" }
-            pre { (json) }
-            @if count > values.len() { p.hint { "The first " (values.len()) " of " (count) " values" } }
+        @if count != 1 {
+            details open[count <= 64 && Grid::of(output).is_none()] {
+                summary { "JSON" }
+                pre { (json) }
+                @if count > values.len() { p.hint { "The first " (values.len()) " of " (count) " values" } }
+            }
         }
     }
 }
@@ -114,8 +116,10 @@ fn grid_view(output: &Tensor, grid: &Grid) -> Markup {
     let (rows, columns) = (grid.rows.min(ROWS), grid.columns.min(COLUMNS));
     let largest = tensors::largest(output, 5).filter(|_| grid.rows == 1 && grid.columns > COLUMNS);
     html! {
-        @if let Some(largest) = largest {
-            (parts::table("The largest values", &["Index", "Value"], &html! {
+        @if grid.rows * grid.columns == 1 {
+            pre { (tensors::values(output, 1).concat()) }
+        } @else if let Some(largest) = largest {
+            (parts::table("The largest values", &["Index", "Value#"], &html! {
                 @for (index, value) in largest { tr { th scope="row" { (index) } td.number { (value) } } }
             }))
             p.hint { "The largest of " (grid.columns) " values" }

@@ -72,7 +72,7 @@ fn show(app: &App, visit: &Visit, kind: Kind, params: &Params, wanted: &Version)
     let body = html! {
         (objects::top(visit, &object, Tab::Playground))
         noscript { p.notice.warn { "The playground needs its script. From a terminal: " code { "aimass invoke " (name) " …" } } }
-        (versions(&object, number))
+        @if object.summary.latest_version > 1 { (versions(&object, number)) }
         @if let Some(signature) = &version.inspection.signature { (infer_form(&version, signature)) }
         @if version.inspection.worlds.iter().any(|world| world.starts_with("wasi:http/")) {
             (function::form(visit, &version))
