@@ -12,6 +12,7 @@ mod compiling;
 mod console;
 mod crash;
 mod demo;
+mod deployments;
 mod egress;
 mod engines;
 mod fairness;

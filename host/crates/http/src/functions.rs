@@ -1,8 +1,8 @@
-//! `/fn/{tenant}/{plugin}[@version]/…`: HTTP functions.
+//! `/fn/{tenant}/{plugin}[@version|:alias]/…`: HTTP functions.
 
 use aimass_core::limits::CALL_DEPTH;
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::CallOptions;
+use aimass_platform::{CallOptions, ServedVersion};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -14,6 +14,7 @@ use crate::console;
 use crate::depth::Depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
+use crate::routing;
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
@@ -24,7 +25,8 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
-    let options = CallOptions { depth: depth.0, ..CallOptions::default() };
+    let routing = routing::of(request.headers())?;
+    let options = CallOptions { depth: depth.0, routing, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -37,6 +39,9 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let mut response = response.map(Body::new);
     console::isolate(response.headers_mut());
     response.extensions_mut().insert(Answered(PREFIX));
+    if let Some(ServedVersion(version)) = response.extensions().get().copied() {
+        routing::served(&mut response, version);
+    }
     Ok(response)
 }
 

@@ -8,6 +8,7 @@ mod admission;
 mod audit;
 mod background;
 mod calls;
+mod deployments;
 mod directory;
 mod egress;
 mod guests;
@@ -20,11 +21,13 @@ mod objects;
 mod plugins;
 mod recent;
 mod repository;
+mod rule;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -45,7 +48,11 @@ pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
-pub use calls::{CallOptions, Servable};
+pub use calls::{CallOptions, Servable, ServedVersion};
+pub use deployments::{
+    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
+    Routing, ShadowFigures, VersionFigures,
+};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
@@ -60,8 +67,10 @@ pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use window::Figures;
 
 use admission::Gate;
+use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
@@ -133,6 +142,8 @@ pub struct Platform {
     recent: Recent,
     started: Instant,
     upload_wait: Duration,
+    rollouts: Rollouts,
+    shadows: Shadows,
 }
 
 impl Platform {
@@ -155,6 +166,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            rollouts: Rollouts::load(&store)?,
+            shadows: Shadows::default(),
             store,
             auth,
             sandbox,
@@ -169,6 +182,7 @@ impl Platform {
             upload_wait,
         });
         guests.connect(&platform);
+        platform.shadows.connect(&platform);
         Ok(platform)
     }
 
