@@ -165,12 +165,17 @@ const PAGES: &[(&str, &str)] = &[
     ("/console/plugins/hello/versions/1", "plugins:read"),
     ("/console/plugins/hello/playground", "plugins:invoke"),
     ("/console/plugins/hello/settings", "plugins:write"),
+    ("/console/plugins/hello/traffic", "plugins:read"),
+    ("/console/plugins/hello/traffic/prod", "plugins:read"),
+    ("/console/plugins/hello/compare", "plugins:read"),
     ("/console/upload-plugin", "plugins:write"),
     ("/console/models", "models:read"),
     ("/console/models/tiny", "models:read"),
     ("/console/models/tiny/versions/1", "models:read"),
     ("/console/models/tiny/playground", "models:invoke"),
     ("/console/models/tiny/settings", "models:write"),
+    ("/console/models/tiny/traffic", "models:read"),
+    ("/console/models/tiny/compare", "models:read"),
     ("/console/upload-model", "models:write"),
     ("/console/usage", "usage:read"),
     ("/console/audit", "audit:read"),
@@ -183,6 +188,12 @@ const PAGES: &[(&str, &str)] = &[
 const WRITES: &[(&str, &str, &str)] = &[
     ("/console/plugins/hello/settings", "key=a&value=b", "plugins:write"),
     ("/console/plugins/hello/access", "public=yes", "plugins:write"),
+    ("/console/plugins/hello/traffic", "alias=prod&version=1", "plugins:write"),
+    ("/console/plugins/hello/traffic/prod/canary", "percent=5", "plugins:write"),
+    ("/console/plugins/hello/traffic/prod/promote", "", "plugins:write"),
+    ("/console/plugins/hello/traffic/prod/rollback", "", "plugins:write"),
+    ("/console/plugins/hello/traffic/prod/delete", "", "plugins:write"),
+    ("/console/models/tiny/traffic", "alias=prod&version=1", "models:write"),
     ("/console/plugins/hello/delete", "confirm=hello", "plugins:write"),
     ("/console/models/tiny/delete", "confirm=tiny", "models:write"),
     ("/console/tokens", "subject=x&scope=plugins%3Aread", "tokens:write"),
@@ -204,6 +215,7 @@ fn each_page_takes_its_scope_and_shows_its_tenant_alone() {
     let other = Visitor::sign_in(&server, &server.tenant("other").token);
     acme.put("/api/v1/plugins/hello", guests::hello()).expect(201);
     acme.put("/api/v1/models/tiny", &onnx::relu(4)).expect(201);
+    acme.put_json("/api/v1/plugins/hello/aliases/prod", &json!({ "version": 1 })).expect(200);
     acme.put_json("/api/v1/egress/rules/payments.acme.example", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/signers/ci", &json!({ "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" }))
         .expect(201);
@@ -218,7 +230,7 @@ fn each_page_takes_its_scope_and_shows_its_tenant_alone() {
         let refused = weak.get(path).expect(403).text();
         assert!(refused.contains(scope), "{path}: {refused}");
         let shown = own.get(path).expect(200).text();
-        assert!(shown.contains("<main"), "{path}");
+        assert!(shown.contains("<main") || path.ends_with("/prod"), "{path}");
         let theirs = other.get(path);
         let names_something = path.contains("hello") || path.contains("tiny");
         assert_eq!(theirs.status, if names_something { 404 } else { 200 }, "{path} as another tenant");
@@ -341,6 +353,7 @@ fn a_person_uses_it_in_a_browser() {
     acme.put("/api/v1/models/magika", &std::fs::read(&magika.model).unwrap()).expect(201);
     let plugin = file("file-type.wasm", guests::file_type());
     let function = file("hello.wasm", guests::hello());
+    let second = file("counter.wasm", guests::counter());
     let model = file("image.onnx", &onnx::image());
     let shots = root().join("target/console");
     std::fs::create_dir_all(&shots).unwrap();
@@ -359,6 +372,7 @@ fn a_person_uses_it_in_a_browser() {
             shots.to_str().unwrap(),
             &plugin,
             &function,
+            &second,
             &model,
             &settings,
         ],
@@ -368,6 +382,10 @@ fn a_person_uses_it_in_a_browser() {
     assert_eq!(acme.get("/api/v1/plugins/file-type").expect(200).json()["latest_version"], 1);
     assert_eq!(acme.get("/api/v1/models/picture").expect(200).json()["latest_version"], 1);
     assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"][0]["host"], "api.example.com");
+    let alias = acme.get("/api/v1/plugins/greet/aliases/prod").expect(200).json();
+    assert_eq!(alias["split"], json!([{ "version": 1, "weight": 100 }]), "rolled back: {alias}");
+    let history = acme.get("/api/v1/plugins/greet/deployments").expect(200).json();
+    assert_eq!(history["items"][1]["split"][1], json!({ "version": 2, "weight": 40 }), "{history}");
     let limits = operator.get("/api/v1/tenants/acme").expect(200).json()["limits"].clone();
     assert_eq!(limits, json!({ "calls": 50 }));
 }

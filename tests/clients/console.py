@@ -1,5 +1,5 @@
 """Uses the Web console as a person does, in Debian's chromium: argv is the browser, the node's URL, a tenant's token,
-the operator's, a folder for screenshots, and files: the plugins file-type and hello-http, an ONNX model of an image, the settings of file-type as JSON.
+the operator's, a folder for screenshots, and files: the plugins file-type, hello-http and counter, an ONNX model of an image, the settings of file-type as JSON.
 
 It fails on anything that the browser reports as an error, on any request to another origin, and on what axe-core finds
 serious."""
@@ -12,7 +12,7 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
-browser_path, url, token, operator_token, shots, plugin, function, model, settings = sys.argv[1:]
+browser_path, url, token, operator_token, shots, plugin, function, second, model, settings = sys.argv[1:]
 shots = Path(shots)
 
 # A picture of 4 × 2 pixels, red and blue (PNG).
@@ -135,6 +135,54 @@ with sync_playwright() as playwright:
     page.locator("[data-result] .notice.good").wait_for(timeout=60_000)
     look(page, "playground-function")
 
+    # A second version that wants more than the first: refused until that is allowed.
+    go(page, "/console/upload-plugin?name=greet")
+    page.set_input_files("#file", second)
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.get_by_role("alert").wait_for(timeout=120_000)
+    assert "asks for more" in page.get_by_role("alert").inner_text()
+    assert all("409" in problem for problem in problems), problems
+    problems.clear()
+    look(page, "upload-refused")
+    page.get_by_label("It may import more").check()
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.wait_for_url(f"{url}/console/plugins/greet", timeout=120_000)
+    go(page, "/console/plugins/greet/compare")
+    look(page, "compare")
+
+    # The first version serves, the second is tried out on a tenth of the calls, on more, and taken back.
+    def slide(selector, percent):
+        page.locator(selector).evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input', { bubbles: true })) }", percent)
+
+    go(page, "/console/plugins/greet/traffic")
+    look(page, "traffic-empty")
+    page.get_by_text("Deploy a version").click()
+    page.fill("#deploy-version", "1")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    page.get_by_role("status").wait_for()
+    page.get_by_text("Deploy a version").click()
+    page.fill("#deploy-version", "2")
+    slide("#percent", "10")
+    page.fill("#gate", "error_rate < 0.01 && p99_ms < 5000")
+    page.get_by_role("button", name="Deploy", exact=True).click()
+    page.get_by_role("button", name="Move the canary").wait_for()
+    go(page, "/console/plugins/greet/playground?version=2")
+    page.get_by_role("button", name="Send").click()
+    page.locator("[data-result] .notice").wait_for(timeout=60_000)
+    go(page, "/console/plugins/greet/traffic")
+    assert "10 %" in page.locator("[data-refresh]").inner_text()
+    slide("#percent-prod", "40")
+    assert "40 %" in page.locator(".slider output").inner_text()
+    look(page, "traffic-canary")
+    page.get_by_role("button", name="Move the canary").click()
+    page.get_by_role("status").wait_for()
+    assert "40 %" in page.locator("[data-refresh]").inner_text()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("status").wait_for()
+    assert page.get_by_role("button", name="Move the canary").count() == 0
+    look(page, "traffic-rolled-back")
+
     # What was called is seen.
     go(page, "/console/plugins/file-type")
     page.locator("svg.chart rect.good").first.wait_for()
@@ -199,7 +247,7 @@ with sync_playwright() as playwright:
     small = phone.new_page()
     watch(small)
     sign_in(small, token)
-    for path, name in [("", "overview"), ("plugins/file-type", "plugin"), ("plugins/file-type/playground", "playground"), ("audit", "audit")]:
+    for path, name in [("", "overview"), ("plugins/file-type", "plugin"), ("plugins/file-type/playground", "playground"), ("plugins/greet/traffic", "traffic"), ("audit", "audit")]:
         go(small, f"/console/{path}")
         wide = small.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{path} is {wide} pixels too wide"

@@ -8,6 +8,7 @@
 mod assets;
 pub(crate) mod audit;
 mod charts;
+pub(crate) mod compare;
 pub(crate) mod egress;
 mod guard;
 mod lists;
@@ -23,6 +24,7 @@ mod sign_in;
 pub(crate) mod signers;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
+pub(crate) mod traffic;
 pub(crate) mod upload;
 pub(crate) mod usage;
 mod visit;
@@ -78,5 +80,5 @@ pub(crate) mod pages {
     pub(crate) use super::overview::show as overview;
     pub(crate) use super::shell::set_theme;
     pub(crate) use super::sign_in::{form as sign_in_form, leave as sign_out, sign_in};
-    pub(crate) use super::{audit, egress, playground, settings, signers, tenants, tokens, upload, usage};
+    pub(crate) use super::{audit, compare, egress, playground, settings, signers, tenants, tokens, traffic, upload, usage};
 }

@@ -129,6 +129,8 @@ pub(super) enum Tab {
     Overview,
     Version,
     Playground,
+    Traffic,
+    Compare,
     Settings,
 }
 
@@ -151,6 +153,8 @@ pub(super) fn top(visit: &Visit, object: &ObjectDocument, tab: Tab) -> Markup {
         nav.tabs aria-label={ "Pages of " (name) } {
             (link(Tab::Overview, "", "Overview"))
             @if visit.may(lists::invoke_scope(kind)) { (link(Tab::Playground, "/playground", "Playground")) }
+            (link(Tab::Traffic, "/traffic", "Traffic"))
+            @if object.summary.latest_version > 1 { (link(Tab::Compare, "/compare", "Compare")) }
             @if visit.may(lists::write_scope(kind)) { (link(Tab::Settings, "/settings", "Settings")) }
         }
     }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use aimass_core::event::Kind;
 use aimass_core::{Fault, Result};
 use aimass_platform::{Asked, Caller, Scope};
 use axum::extract::FromRequestParts;
@@ -139,5 +140,17 @@ impl<S: Sync> FromRequestParts<S> for Fields {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         Ok(parts.extensions.remove().unwrap_or_default())
+    }
+}
+
+/// Plugin or model, as the path says.
+pub(crate) struct Of(pub(super) Kind);
+
+impl<S: Sync> FromRequestParts<S> for Of {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let model = parts.uri.path().starts_with("/console/models/");
+        Ok(Self(if model { Kind::Model } else { Kind::Plugin }))
     }
 }

@@ -135,3 +135,21 @@ for (const part of document.querySelectorAll("[data-poll]")) {
   };
   if (!part.querySelector("[data-ended]")) setTimeout(again, 1000);
 }
+
+// Figures that are looked at again while the page is seen.
+for (const part of document.querySelectorAll("[data-refresh]")) {
+  setInterval(async () => {
+    if (document.hidden || part.matches(":hover") || part.contains(document.activeElement)) return;
+    try {
+      part.innerHTML = await piece(part.dataset.refresh, { headers: { "x-looks-again": "1" } });
+    } catch {
+      // Next time.
+    }
+  }, 3000);
+}
+
+// A slider says where it is.
+for (const slider of document.querySelectorAll("[data-slider]")) {
+  const output = slider.closest(".field").querySelector("output");
+  slider.addEventListener("input", () => (output.textContent = `${slider.value} %`));
+}
