@@ -263,6 +263,20 @@ fn a_canary_of_a_function_is_taken_back_within_seconds() {
 }
 
 #[test]
+fn a_function_that_fails_behind_its_head_has_failed() {
+    let server = Server::start();
+    let acme = server.tenant("acme");
+    acme.put("/api/v1/plugins/probe", guests::probe()).expect(201);
+    let alias = "/api/v1/plugins/probe/aliases/prod";
+    acme.put_json(alias, &json!({ "version": 1 })).expect(200);
+    acme.get("/fn/acme/probe/fine").expect(200);
+    assert!(acme.try_send("GET", "/fn/acme/probe/endless", &[], b"").is_err(), "the answer is cut off");
+    acme.get("/fn/acme/probe/panic").problem(502, "plugin_trap");
+    let figures = acme.get(alias).expect(200).json()["last_minute"][0].clone();
+    assert_eq!((&figures["requests"], &figures["errors"]), (&json!(3), &json!(2)), "{figures}");
+}
+
+#[test]
 fn a_canary_is_promoted_when_its_gate_holds_and_rolled_back_in_one_call() {
     let server = Server::start();
     let acme = with_models(&server);

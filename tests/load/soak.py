@@ -16,6 +16,7 @@ import argparse
 import base64
 import http.client
 import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -46,7 +47,6 @@ class Soak:
     def __init__(self, folder, options):
         self.folder, self.options = folder, options
         self.stop = threading.Event()
-        self.lock = threading.Lock()
         self.phase = "alone"
         self.honest = {"alone": [], "attacked": []}
         self.wrong = []
@@ -94,13 +94,15 @@ class Soak:
     def load(self) -> None:
         half = self.options.clients // 2
         good = [threading.Thread(target=self.honest_client, args=(i,)) for i in range(half)]
-        bad = [threading.Thread(target=self.hostile_client, args=(i,)) for i in range(self.options.clients - half)]
+        # In a process of their own: an honest client shall wait for the server, and not for the interpreter's lock.
+        over, told = multiprocessing.Event(), multiprocessing.Queue()
+        headers = {"Authorization": f"Bearer {self.tokens['hostile']}"}
+        bad = multiprocessing.Process(target=hostile_clients, args=(self.options.clients - half, headers, over, told))
         for thread in good:
             thread.start()
         time.sleep(self.options.alone)
         self.phase = "attacked"
-        for thread in bad:
-            thread.start()
+        bad.start()
         ends = time.monotonic() + self.options.minutes * 60
         noted = 0
         while time.monotonic() < ends and self.server.poll() is None:
@@ -111,7 +113,10 @@ class Soak:
             if noted % 60 == 0:
                 print(f"{noted // 60} min: {self.samples[-1]}, {len(self.wrong)} wrong answers", flush=True)
         self.stop.set()
-        for thread in good + bad:
+        over.set()
+        self.attacks = told.get(timeout=120)
+        bad.join()
+        for thread in good:
             thread.join()
 
     def honest_client(self, index) -> None:
@@ -121,7 +126,7 @@ class Soak:
         calls = [
             ("GET", "/fn/honest/hello/", None),
             ("POST", "/v2/models/add/infer", body),
-            ("POST", "/fn/honest/counter/", None),
+            ("POST", f"/fn/honest/counter/{index}", None),
         ]
         turn = 0
         while not self.stop.is_set():
@@ -139,25 +144,10 @@ class Soak:
                 right, text = False, repr(error).encode()
                 connection.close()
             took = time.monotonic() - began
-            self.honest[self.phase].append((path, took))
+            self.honest[self.phase].append((path.rstrip("0123456789"), took))
             if not right:
                 self.wrong.append((path, text[:200]))
             time.sleep(self.options.pause)
-
-    def hostile_client(self, index) -> None:
-        choose = random.Random(index)
-        headers = {"Authorization": f"Bearer {self.tokens['hostile']}"}
-        while not self.stop.is_set():
-            name = choose.choice(list(ATTACKS))
-            connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
-            try:
-                status = ATTACKS[name](connection, headers, choose)
-            except (OSError, http.client.HTTPException) as error:
-                status = type(error).__name__
-            connection.close()
-            with self.lock:
-                key = (name, status)
-                self.attacks[key] = self.attacks.get(key, 0) + 1
 
     def report(self, ended) -> int:
         print("\nattacks and their answers")
@@ -216,6 +206,31 @@ def children(pid):
         return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def hostile_clients(count, headers, over, told) -> None:
+    """Attacks from as many threads until it is over, and tells how often which attack got which answer."""
+    attacks, lock = {}, threading.Lock()
+
+    def client(index):
+        choose = random.Random(index)
+        while not over.is_set():
+            name = choose.choice(list(ATTACKS))
+            connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+            try:
+                status = ATTACKS[name](connection, headers, choose)
+            except (OSError, http.client.HTTPException) as error:
+                status = type(error).__name__
+            connection.close()
+            with lock:
+                attacks[name, status] = attacks.get((name, status), 0) + 1
+
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told.put(attacks)
 
 
 # Attacks: each sends one, and returns the status.

@@ -226,6 +226,11 @@ impl Platform {
         };
         resolved.recorder.ended_with(started.elapsed(), failed);
         let mut response = answered.map_err(|fault| fault.of_version(resolved.version))?;
+        if failed.is_none() {
+            // What fails behind the head, which is counted already.
+            let recorder = resolved.recorder.clone();
+            response = response.map(|body| body.on_failure(move |fault| recorder.failed_late(fault.code().source())));
+        }
         response.extensions_mut().insert(ServedVersion(resolved.version));
         Ok(response)
     }

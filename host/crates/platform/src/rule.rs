@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use aimass_core::{Fault, Result};
 use cel::common::ast::{EntryExpr, Expr, IdedExpr};
@@ -16,6 +18,12 @@ const MAX_NESTING: usize = 16;
 
 /// The parser's stack for that, with room to spare.
 const STACK: usize = 16 << 20;
+
+/// A condition takes less than a millisecond to compile; what takes so long is made to.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// One at a time: whoever sends such conditions waits for their own.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A condition that was found to be one.
 ///
@@ -87,12 +95,15 @@ impl Values {
     }
 }
 
-/// On a stack of its own: the parser's depth is the tenant's choice.
+/// On a stack and in a time of its own: the parser's depth is the tenant's choice, and what it has to try out.
 fn parse(source: &str) -> Result<Program> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let text = source.to_owned();
+    let (parsed, told) = mpsc::channel();
     let thread = std::thread::Builder::new().name("condition".to_owned()).stack_size(STACK);
-    let parsed = thread.spawn(move || Program::compile(&text)).map_err(Fault::internal)?.join();
-    match parsed {
+    // Its end of the channel closes as well when it panics.
+    thread.spawn(move || parsed.send(Program::compile(&text))).map_err(Fault::internal)?;
+    match told.recv_timeout(LONGEST) {
         Ok(Ok(program)) => Ok(program),
         Ok(Err(errors)) => {
             // It points at the place over several lines; the first says what it is.
@@ -171,6 +182,78 @@ mod tests {
         for garbage in ["", "(", "((", ">{{{{?[(((({{l\0?(-", "a ? b", "\u{feff}", "!!!!", "-", "1 +", "'", "\"\\x"] {
             assert!(Rule::compile(garbage, &values(0.0, 0.0)).is_err(), "{garbage:?}");
         }
+    }
+
+    /// A seeded walk through what a parser may stumble over; none may take long, and none may end the process.
+    #[test]
+    fn no_text_takes_long() {
+        let pieces = [
+            "(",
+            ")",
+            "[",
+            "]",
+            "{",
+            "}",
+            "?",
+            ":",
+            "-",
+            "!",
+            "&&",
+            "||",
+            "<",
+            "==",
+            "in",
+            ".",
+            ",",
+            "error_rate",
+            "1",
+            "1.5",
+            "'a'",
+            "\"",
+            "r'",
+            "b'",
+            "\\",
+            "all",
+            "has",
+            "true",
+            "null",
+            "\u{0}",
+            "é",
+            " ",
+            "a.b",
+            "x{",
+            "//",
+            "\n",
+        ];
+        let (mut seed, mut slowest) = (7u64, (Duration::ZERO, String::new()));
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize
+        };
+        for round in 0..400 {
+            let length = if round % 8 == 0 { 400 } else { 1 + next() % 24 };
+            // Every fourth text repeats a few pieces, which is what a search with backtracking fears.
+            let few: Vec<&str> =
+                (0..if round % 4 == 0 { 3 } else { pieces.len() }).map(|_| pieces[next() % pieces.len()]).collect();
+            let text: String = (0..length).map(|_| few[next() % few.len()]).collect();
+            let began = std::time::Instant::now();
+            let _ = Rule::compile(&text, &values(0.0, 0.0));
+            slowest = slowest.max((began.elapsed(), text));
+        }
+        for text in [
+            format!("{}1{}", "[".repeat(16), "]".repeat(16)),
+            format!("{}1{}", "{1:".repeat(16), "}".repeat(16)),
+            format!("{}1", "true ? 1 : ".repeat(16)),
+            "a.".repeat(400) + "b",
+            "1 < ".repeat(200) + "2",
+            "-(".repeat(16) + "1" + &")".repeat(16),
+        ] {
+            let began = std::time::Instant::now();
+            let _ = Rule::compile(&text, &values(0.0, 0.0));
+            slowest = slowest.max((began.elapsed(), text));
+        }
+        println!("the slowest took {:?}: {:.80}", slowest.0, slowest.1);
+        assert!(slowest.0 < LONGEST, "{slowest:?}");
     }
 
     #[test]

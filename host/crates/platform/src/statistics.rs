@@ -164,6 +164,13 @@ impl Recorder {
         }
     }
 
+    /// A call that was counted as answered has failed after all.
+    pub(crate) fn failed_late(&self, by: Source) {
+        if let Some(window) = self.window.get().filter(|_| by != Source::Caller) {
+            window.fail(window::now());
+        }
+    }
+
     /// The last minute; only what came in the second `since` or later.
     pub(crate) fn last_minute(&self, since: u64) -> Figures {
         self.window.get().map(|window| window.read(window::now(), since)).unwrap_or_default()

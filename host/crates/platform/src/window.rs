@@ -66,16 +66,27 @@ pub(crate) fn now() -> u64 {
 impl Window {
     /// A call ended in the second `now`.
     pub(crate) fn add(&self, now: u64, took: Duration, failed: bool) {
+        let slot = self.slot(now);
+        slot.took[bucket(took)].fetch_add(1, Relaxed);
+        if failed {
+            slot.errors.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A call that was added has failed after all, in the second `now`.
+    pub(crate) fn fail(&self, now: u64) {
+        self.slot(now).errors.fetch_add(1, Relaxed);
+    }
+
+    /// The slot of the second `now`.
+    fn slot(&self, now: u64) -> &Slot {
         let slot = &self.0[(now % SECONDS) as usize];
         let before = slot.second.load(Relaxed);
         if before != now && slot.second.compare_exchange(before, now, Relaxed, Relaxed).is_ok() {
             slot.errors.store(0, Relaxed);
             slot.took.iter().for_each(|count| count.store(0, Relaxed));
         }
-        slot.took[bucket(took)].fetch_add(1, Relaxed);
-        if failed {
-            slot.errors.fetch_add(1, Relaxed);
-        }
+        slot
     }
 
     /// What the calls of the last minute came to, at the second `now`; only those since the second `since`.
@@ -167,6 +178,9 @@ mod tests {
         // The same slot a minute later starts anew.
         window.add(70, MS, false);
         assert_eq!(window.read(70, 70).requests, 1);
+        window.fail(71);
+        let figures = window.read(71, 70);
+        assert_eq!((figures.requests, figures.errors), (1, 1), "it had been added before");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error as HttpError, WasiHttpView as _};
 
 use crate::body::{Body, End};
+use crate::demotion::{Demotable, LongCalls};
 use crate::fault;
 use crate::log::escaped;
 use crate::plugin::Plugin;
@@ -23,7 +24,6 @@ use crate::run::Deadline;
 use crate::state::Guest;
 
 type Head = Result<Response<HyperOutgoingBody>, ErrorCode>;
-type Run = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the guest in the caller's own task until it has ended or has set a head. Most guests end in the same
@@ -33,6 +33,7 @@ pub(crate) async fn handle<B>(
     plugin: &Plugin,
     mut store: Store<Guest>,
     mut deadline: Deadline,
+    long: &LongCalls,
     output: usize,
     request: Request<B>,
 ) -> Result<Response<Body>>
@@ -52,7 +53,7 @@ where
 
     let end = End::default();
     let told = end.clone();
-    let mut run: Run = Box::pin(async move {
+    let mut run = long.demote(Box::pin(async move {
         let call = async {
             let proxy = pre.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
@@ -61,10 +62,10 @@ where
         // Before the store is dropped, and with it the guest's end of the body.
         let _ = told.set(outcome.clone());
         outcome
-    });
+    }));
 
     let first = poll_fn(|cx| {
-        if let Poll::Ready(outcome) = run.as_mut().poll(cx) {
+        if let Poll::Ready(outcome) = Pin::new(&mut run).poll(cx) {
             return Poll::Ready(First::Ended(outcome));
         }
         if !head.is_terminated()
@@ -103,8 +104,8 @@ enum First {
     Head(Head),
 }
 
-async fn finish(mut run: Run, mut deadline: Deadline, end: End) {
-    let outcome = poll_fn(|cx| match run.as_mut().poll(cx) {
+async fn finish(mut run: Demotable<()>, mut deadline: Deadline, end: End) {
+    let outcome = poll_fn(|cx| match Pin::new(&mut run).poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome),
         Poll::Pending => deadline.poll(cx).map(|()| Err(fault::deadline())),
     })

@@ -13,6 +13,7 @@ mod body;
 mod cache;
 mod compiler;
 mod config;
+mod demotion;
 mod engine;
 mod fault;
 mod host;

@@ -4,10 +4,10 @@ use aimass_core::{Code, Fault, Port, Result, Signature, Tensor};
 use wasmtime::Store;
 
 use crate::bindings::{TensorIn, TensorOut, WitFault, WitSignature};
+use crate::demotion::Run;
 use crate::fault;
 use crate::limits::Exceeded;
 use crate::plugin::{ModelExports, Plugin};
-use crate::run::Deadline;
 use crate::state::Guest;
 
 /// Ports of a signature, and bytes of its names and descriptions: it is stored, listed and shown.
@@ -19,42 +19,45 @@ const MAX_RANK: usize = 16;
 type Inputs<'a> = (&'a [TensorIn<'a>],);
 type Outputs = (std::result::Result<Vec<TensorOut>, WitFault>,);
 
-pub(crate) async fn infer(
-    plugin: &Plugin,
-    mut store: Store<Guest>,
-    deadline: Deadline,
-    inputs: &[Tensor],
-) -> Result<Vec<Tensor>> {
-    let exports = exports(plugin)?;
+/// A call of `infer`, in `store`.
+pub(crate) fn infer(plugin: &Plugin, mut store: Store<Guest>, inputs: Vec<Tensor>) -> Result<Run<Vec<Tensor>>> {
+    let (pre, export) = (plugin.pre().clone(), exports(plugin)?.infer);
     let limit = store.data().call().limits.output;
-    let inputs: Vec<TensorIn<'_>> = inputs.iter().map(TensorIn::from).collect();
-    let call = async {
-        let instance = plugin.pre().instantiate_async(&mut store).await?;
-        let infer = instance.get_typed_func::<Inputs<'_>, Outputs>(&mut store, exports.infer)?;
-        let (outputs,) = infer.call_async(&mut store, (&inputs,)).await?;
-        if let Ok(outputs) = &outputs
-            && outputs.iter().map(TensorOut::size).sum::<usize>() > limit
-        {
-            return Err(Exceeded::Output(limit).into());
-        }
-        Ok(outputs)
-    };
-    deadline.bound(call).await?.map_err(fault::reported)?.into_iter().map(output).collect()
+    Ok(Box::pin(async move {
+        let inputs: Vec<TensorIn<'_>> = inputs.iter().map(TensorIn::from).collect();
+        let call = async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            let infer = instance.get_typed_func::<Inputs<'_>, Outputs>(&mut store, export)?;
+            let (outputs,) = infer.call_async(&mut store, (&inputs,)).await?;
+            if let Ok(outputs) = &outputs
+                && outputs.iter().map(TensorOut::size).sum::<usize>() > limit
+            {
+                return Err(Exceeded::Output(limit).into());
+            }
+            Ok(outputs)
+        };
+        let outputs = call.await.map_err(fault::of)?.map_err(fault::reported)?;
+        outputs.into_iter().map(output).collect()
+    }))
 }
 
-pub(crate) async fn signature(plugin: &Plugin, mut store: Store<Guest>, deadline: Deadline) -> Result<Signature> {
-    let exports = exports(plugin)?;
-    let call = async {
-        let instance = plugin.pre().instantiate_async(&mut store).await?;
-        // Not called, but a component whose `infer` has another type shall fail now.
-        instance.get_typed_func::<Inputs<'_>, Outputs>(&mut store, exports.infer)?;
-        let signature = instance.get_typed_func::<(), (WitSignature,)>(&mut store, exports.signature)?;
-        let (signature,) = signature.call_async(&mut store, ()).await?;
+/// A call of `signature`, in `store`.
+pub(crate) fn signature(plugin: &Plugin, mut store: Store<Guest>) -> Result<Run<Signature>> {
+    let (pre, exports) = (plugin.pre().clone(), exports(plugin)?);
+    let (infer, signature) = (exports.infer, exports.signature);
+    Ok(Box::pin(async move {
+        let call = async {
+            let instance = pre.instantiate_async(&mut store).await?;
+            // Not called, but a component whose `infer` has another type shall fail now.
+            instance.get_typed_func::<Inputs<'_>, Outputs>(&mut store, infer)?;
+            let signature = instance.get_typed_func::<(), (WitSignature,)>(&mut store, signature)?;
+            let (signature,) = signature.call_async(&mut store, ()).await?;
+            Ok(signature)
+        };
+        let signature = Signature::from(call.await.map_err(fault::of)?);
+        check(&signature)?;
         Ok(signature)
-    };
-    let signature = Signature::from(deadline.bound(call).await?);
-    check(&signature)?;
-    Ok(signature)
+    }))
 }
 
 fn exports(plugin: &Plugin) -> Result<&ModelExports> {

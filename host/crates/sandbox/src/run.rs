@@ -36,10 +36,10 @@ impl Deadline {
     }
 
     /// The outcome of `run`, or `plugin_deadline`; then `run` is dropped where it stands.
-    pub(crate) async fn bound<T>(mut self, run: impl Future<Output = wasmtime::Result<T>>) -> Result<T> {
+    pub(crate) async fn bound<T>(mut self, run: impl Future<Output = Result<T>>) -> Result<T> {
         let mut run = pin!(run);
         std::future::poll_fn(move |cx| match run.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome.map_err(fault::of)),
+            Poll::Ready(outcome) => Poll::Ready(outcome),
             Poll::Pending => self.poll(cx).map(|()| Err(fault::deadline())),
         })
         .await

@@ -19,11 +19,12 @@ use crate::body::Body;
 use crate::cache::CompiledCode;
 use crate::compiler::Compiler;
 use crate::config::{Call, SandboxConfig, tighter};
+use crate::demotion::LongCalls;
 use crate::plugin::Plugin;
 use crate::run::Deadline;
 use crate::state::{Guest, Services};
 use crate::ticker::Ticker;
-use crate::{engine, host, http, inspect, model, state};
+use crate::{engine, fault, host, http, inspect, model, state};
 
 /// Compiles, holds and calls plugins. Made once; shared by reference.
 ///
@@ -54,13 +55,15 @@ pub struct Sandbox {
     compiled: Arc<CompiledCode>,
     plugins: Cache<Digest, Arc<Plugin>>,
     compiler: Compiler,
+    long: LongCalls,
 }
 
 impl Sandbox {
-    /// Builds the engine, its pool and its clock. Reserves address space, touches little of it.
+    /// Builds the engine, its pool, its clock and the threads of long calls. Reserves address space, touches little
+    /// of it.
     ///
     /// # Errors
-    /// `internal` if the address space or the cache folder cannot be had.
+    /// `internal` if the address space, the threads or the cache folder cannot be had.
     pub fn new(config: SandboxConfig, inference: Arc<dyn Inference>, key_value: Arc<dyn KeyValue>) -> Result<Self> {
         let engine = engine::build(&config.pool, &config.limits)?;
         Ok(Self {
@@ -71,6 +74,7 @@ impl Sandbox {
             compiled: Arc::new(CompiledCode::open(&engine, config.cache_dir, config.cache_key)?),
             plugins: Cache::new(config.loaded_plugins),
             compiler: Compiler::new(config.compile, config.compile_limits, config.compilers),
+            long: LongCalls::start()?,
             engine,
         })
     }
@@ -131,7 +135,7 @@ impl Sandbox {
     /// `unsupported_operation` if it is no model plugin; else as for [`Sandbox::infer`].
     pub async fn signature(&self, plugin: &Plugin, call: Call) -> Result<Signature> {
         let (store, deadline) = self.store(call);
-        model::signature(plugin, store, deadline).await
+        deadline.bound(self.long.demote(model::signature(plugin, store)?)).await
     }
 
     /// Calls a model plugin. `inputs` are taken as they are: whoever calls has checked them against the signature.
@@ -142,7 +146,7 @@ impl Sandbox {
     /// used up.
     pub async fn infer(&self, plugin: &Plugin, call: Call, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let (store, deadline) = self.store(call);
-        model::infer(plugin, store, deadline, &inputs).await
+        deadline.bound(self.long.demote(model::infer(plugin, store, inputs)?)).await
     }
 
     /// Calls an HTTP function. Returns as soon as the guest has answered with a head; the body follows while the
@@ -163,7 +167,7 @@ impl Sandbox {
     {
         let output = call.limits.output.min(self.limits.output);
         let (store, deadline) = self.store(call);
-        http::handle(plugin, store, deadline, output, request).await
+        http::handle(plugin, store, deadline, &self.long, output, request).await
     }
 
     /// Makes an instance and drops it: what a call costs before it calls anything. For `doctor` and benchmarks.
@@ -172,7 +176,8 @@ impl Sandbox {
     /// As for [`Sandbox::infer`].
     pub async fn instantiate(&self, plugin: &Plugin, call: Call) -> Result<()> {
         let (mut store, deadline) = self.store(call);
-        deadline.bound(async { plugin.pre().instantiate_async(&mut store).await.map(drop) }).await
+        let run = async { plugin.pre().instantiate_async(&mut store).await.map(drop).map_err(fault::of) };
+        deadline.bound(run).await
     }
 
     /// Whether guests can still be interrupted.

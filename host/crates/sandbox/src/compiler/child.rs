@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use aimass_core::limits::{InvocationLimits, MAX_COMPONENT};
 use aimass_core::{Fault, Result};
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
 use super::{Ending, Head, MAX_REASON};
 use crate::config::PoolConfig;
@@ -72,6 +72,6 @@ fn limit(head: &Head) -> Result<()> {
     // A core dump would hold the tenant's component.
     set(Resource::Core, 0, 0)?;
     // Where that is not allowed it competes with calls as an equal, which is no reason not to compile.
-    let _ = setpriority_process(None, NICE);
+    let _ = nice(NICE);
     Ok(())
 }

@@ -50,8 +50,8 @@ async fn a_request_without_a_host_is_served() {
 #[tokio::test]
 async fn an_answer_streams_while_the_guest_runs() {
     let body = "(call $hello (local.get $stream)) (call $sleep (i64.const 1000)) (call $hello (local.get $stream))";
-    let started = Instant::now();
-    let response = get(&bench(), http("", body, true)).await.unwrap();
+    let (bench, started) = (bench(), Instant::now());
+    let response = get(&bench, http("", body, true)).await.unwrap();
     let mut body = response.into_body();
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "hello");
@@ -66,7 +66,8 @@ async fn many_pieces_arrive_in_order_and_whole() {
         (loop $more
           (call $hello (local.get $stream))
           (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))";
-    let response = get(&bench(), http("", body, true)).await.unwrap();
+    let bench = bench();
+    let response = get(&bench, http("", body, true)).await.unwrap();
     assert_eq!(text(response).await.unwrap().len(), 10_000);
 }
 

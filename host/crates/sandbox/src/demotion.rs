@@ -1,0 +1,175 @@
+//! Short calls first: a guest that has computed for long goes on at a lower priority.
+//!
+//! Epochs make guests take turns on a worker thread, and everybody who waits for a turn waits for all of them: with a
+//! dozen endless loops, an answer of half a millisecond takes six. So the scheduler of operating systems is followed
+//! (a multilevel feedback queue): a call starts among its equals, and once it has computed for [`SHORT`] its future
+//! moves to threads of their own that the kernel gives less weight. While nobody else computes they have every core.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use aimass_core::{Fault, Result};
+use rustix::process::nice;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+use tracing::instrument::{Instrument as _, WithSubscriber as _};
+
+/// How long a call computes among the short ones: two turns. What answers within it never moves.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// How much the threads of long calls give way: 10 of 19. Beside a busy thread of the short ones a tenth of a core is
+/// still theirs, so they are slowed down and not starved.
+const NICE: i32 = 10;
+
+/// The threads that long calls run on.
+pub(crate) struct LongCalls {
+    /// Taken when it is dropped.
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+impl LongCalls {
+    /// # Errors
+    /// `internal` if the threads cannot be had.
+    pub(crate) fn start() -> Result<Self> {
+        let give_way = || {
+            // On Linux it is the calling thread that gives way. Where that is not allowed, long calls compete as equals.
+            let _ = nice(NICE);
+        };
+        let mut threads = Builder::new_multi_thread();
+        threads.thread_name("long-calls").on_thread_start(give_way).enable_all();
+        let runtime = threads.build().map_err(Fault::internal)?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// `run`, demoted once it has computed for long. Dropping it drops `run`.
+    pub(crate) fn demote<T: Send + 'static>(&self, run: Run<T>) -> Demotable<T> {
+        Demotable { state: State::Short { run, used: Duration::ZERO }, long: self.handle.clone() }
+    }
+}
+
+impl Drop for LongCalls {
+    fn drop(&mut self) {
+        // Whoever drops it may be a task, which must not wait for threads.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A guest's run.
+pub(crate) type Run<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// A run that moves to the [`LongCalls`] when it has computed for long.
+pub(crate) struct Demotable<T> {
+    state: State<T>,
+    long: Handle,
+}
+
+enum State<T> {
+    Short { run: Run<T>, used: Duration },
+    Long(JoinHandle<Result<T>>),
+}
+
+impl<T: Send + 'static> Future for Demotable<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        if let State::Short { run, used } = &mut self.state {
+            let started = Instant::now();
+            if let Poll::Ready(outcome) = run.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            *used += started.elapsed();
+            if *used < SHORT {
+                return Poll::Pending;
+            }
+            // Its wakers follow: it is polled over there at once, and registers anew whatever it waits for.
+            let run = std::mem::replace(run, Box::pin(std::future::pending()));
+            self.state = State::Long(self.long.spawn(run.in_current_span().with_current_subscriber()));
+        }
+        match &mut self.state {
+            State::Long(task) => Poll::Ready(ready!(Pin::new(task).poll(cx)).map_err(Fault::internal)?),
+            State::Short { .. } => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Demotable<T> {
+    fn drop(&mut self) {
+        if let State::Long(task) = &self.state {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn thread() -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    /// Computes for a millisecond a turn.
+    async fn compute(turns: u32) {
+        for _ in 0..turns {
+            let started = Instant::now();
+            while started.elapsed() < Duration::from_millis(1) {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn f14_who_computes_for_long_goes_on_among_its_equals() {
+        let long = LongCalls::start().unwrap();
+        let short = long.demote(Box::pin(async { Ok(thread()) })).await.unwrap();
+        assert_eq!(short, thread(), "a short call stays where it is");
+        let run = async {
+            compute(5).await;
+            Ok(thread())
+        };
+        assert_eq!(long.demote(Box::pin(run)).await.unwrap(), "long-calls");
+        let waits = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Ok(thread())
+        };
+        assert_eq!(long.demote(Box::pin(waits)).await.unwrap(), thread(), "waiting is no computing");
+    }
+
+    #[tokio::test]
+    async fn f14_who_gives_up_a_long_call_ends_it() {
+        struct Told(Arc<AtomicBool>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let long = LongCalls::start().unwrap();
+        let gone = Arc::new(AtomicBool::new(false));
+        let told = Told(gone.clone());
+        let endless = async move {
+            let _told = told;
+            compute(u32::MAX).await;
+            Ok(())
+        };
+        let given_up = tokio::time::timeout(Duration::from_millis(50), long.demote(Box::pin(endless))).await;
+        assert!(given_up.is_err());
+        for _ in 0..500 {
+            if gone.load(Ordering::SeqCst) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it still runs");
+    }
+}
