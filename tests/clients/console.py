@@ -110,11 +110,11 @@ with sync_playwright() as playwright:
     for row, (key, value) in enumerate(json.loads(Path(settings).read_text()).items()):
         if row >= page.locator(".setting").count():
             page.get_by_role("button", name="Save settings").click()
-            page.get_by_role("status").wait_for()
+            page.locator("main > .notice").wait_for()
         page.locator("[name=key]").nth(row).fill(key)
         page.locator("[name=value]").nth(row).fill(value)
     page.get_by_role("button", name="Save settings").click()
-    page.get_by_role("status").wait_for()
+    page.locator("main > .notice").wait_for()
     look(page, "settings")
     go(page, "/console/plugins/file-type/playground")
     page.fill("[data-value]", "fn main() {}")
@@ -159,7 +159,7 @@ with sync_playwright() as playwright:
     page.get_by_text("Deploy a version").click()
     page.fill("#deploy-version", "1")
     page.get_by_role("button", name="Deploy", exact=True).click()
-    page.get_by_role("status").wait_for()
+    page.locator("main > .notice").wait_for()
     page.get_by_text("Deploy a version").click()
     page.fill("#deploy-version", "2")
     slide("#percent", "10")
@@ -175,11 +175,11 @@ with sync_playwright() as playwright:
     assert "40 %" in page.locator(".slider output").inner_text()
     look(page, "traffic-canary")
     page.get_by_role("button", name="Move the canary").click()
-    page.get_by_role("status").wait_for()
+    page.locator("main > .notice").wait_for()
     assert "40 %" in page.locator("[data-refresh]").inner_text()
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Roll back").click()
-    page.get_by_role("status").wait_for()
+    page.locator("main > .notice").wait_for()
     assert page.get_by_role("button", name="Move the canary").count() == 0
     look(page, "traffic-rolled-back")
 
@@ -222,14 +222,14 @@ with sync_playwright() as playwright:
     go(page, "/console/tokens")
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Revoke the token of ci").click()
-    page.get_by_role("status").wait_for()
-    assert "revoked" in page.get_by_role("status").inner_text()
+    page.locator("main > .notice").wait_for()
+    assert "revoked" in page.locator("main > .notice").inner_text()
 
     go(page, "/console/egress")
     page.get_by_text("Allow a destination").click()
     page.fill("#host", "api.example.com")
     page.get_by_role("button", name="Allow", exact=True).click()
-    page.get_by_role("status").wait_for()
+    page.locator("main > .notice").wait_for()
     look(page, "egress-rule")
 
     # Dark, by the switch, and it stays.
@@ -266,7 +266,7 @@ with sync_playwright() as playwright:
     look(operator, "tenant")
     operator.fill("#calls", "50")
     operator.get_by_role("button", name="Save limits").click()
-    operator.get_by_role("status").wait_for()
+    operator.locator("main > .notice").wait_for()
     go(operator, "/console/audit")
     look(operator, "operator-audit")
 

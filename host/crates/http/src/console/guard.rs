@@ -102,7 +102,7 @@ fn way_in(request: &Request) -> Response {
 
 /// Checks that a request that writes was made by this session's own pages. A form's fields are read here.
 async fn written_here(visit: &Visit, request: Request) -> Result<Request> {
-    if request.method() == Method::GET {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(request);
     }
     origin::check(request.headers(), request.uri())?;

@@ -80,5 +80,7 @@ pub(crate) mod pages {
     pub(crate) use super::overview::show as overview;
     pub(crate) use super::shell::set_theme;
     pub(crate) use super::sign_in::{form as sign_in_form, leave as sign_out, sign_in};
-    pub(crate) use super::{audit, compare, egress, playground, settings, signers, tenants, tokens, traffic, upload, usage};
+    pub(crate) use super::{
+        audit, compare, egress, playground, settings, signers, tenants, tokens, traffic, upload, usage,
+    };
 }

@@ -166,7 +166,8 @@ fn figures(alias: &AliasDocument) -> Markup {
 /// The slider that gives the canary another part.
 fn canary_form(visit: &Visit, path: &str, alias: &AliasDocument) -> Markup {
     let Some(canary) = &alias.route.canary else { return html! {} };
-    let now = shares(&alias.route).iter().find(|(version, _)| *version == canary.version).map_or(0.0, |(_, part)| *part);
+    let now =
+        shares(&alias.route).iter().find(|(version, _)| *version == canary.version).map_or(0.0, |(_, part)| *part);
     let id = format!("percent-{}", alias.alias);
     html! {
         form.row.slider method="post" action={ (path) "/canary" } {
