@@ -1,10 +1,12 @@
 //! The Web console: who gets in, what each may see, and that nobody else's page can act for who is signed in. What a
 //! person sees of it is driven in a real browser.
 
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::support::tls::{Pair, Secure, connect, trusting};
 use crate::support::{ALL_SCOPES, Answer, Client, Server, files, guests, onnx, python, root};
 
 /// Somebody who is signed in, as a browser keeps it.
@@ -87,6 +89,23 @@ fn a_token_opens_a_session_and_its_end_ends_it() {
     let linked = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")];
     let again = anonymous.send("GET", "/console/plugins", &linked, b"").expect(200).text();
     assert!(again.contains("http-equiv=\"refresh\"") && !again.contains("form-key"), "{again}");
+}
+
+#[test]
+fn behind_tls_the_cookie_is_sent_over_nothing_else() {
+    let pair = Pair::new();
+    let secure = Secure::start(&pair, &[]);
+    let token = std::fs::read_to_string(secure.server.data.join("operator.token")).unwrap();
+    let form = format!("token={}", token.trim());
+    let mut stream = connect(&secure.server, &trusting(&[&pair], &["http/1.1"])).unwrap();
+    let head = "POST /console/sign-in HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+    write!(stream, "{head}content-type: {}\r\ncontent-length: {}\r\n\r\n{form}", FORM[0].1, form.len()).unwrap();
+    let mut answer = String::new();
+    // How it closes is no matter here.
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    let cookie = answer.lines().find(|line| line.starts_with("set-cookie: ")).unwrap();
+    assert!(cookie.contains("__Secure-aimass-console=") && cookie.contains("; Secure"), "{cookie}");
 }
 
 #[test]
