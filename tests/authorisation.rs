@@ -16,6 +16,7 @@ fn concrete(route: &Route, jti: &str, asset: &str) -> String {
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
         .replace("{kid}", "k")
+        .replace("{key}", "s")
         .replace("{upload}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
         .replace("{host}", "api.example.com")
@@ -139,6 +140,7 @@ fn f35_every_route_is_guarded() {
             _ if ["/aliases/", "/deployments", "/diff"].iter().any(|part| path.contains(part)) => {
                 assert_eq!(theirs.status, if path.ends_with("/diff") { 400 } else { 404 }, "{} {path}", route.method);
             }
+            _ if path.contains("/secrets/") => assert_eq!(theirs.status, 404, "{} {path}", route.method),
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
             _ if route.method == "PUT" && route.path.contains("/sign") => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");

@@ -27,6 +27,7 @@ mod network;
 mod onnxruntime;
 mod plugins;
 mod protocol;
+mod sealing;
 mod signing;
 mod stopping;
 mod support;

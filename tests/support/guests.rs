@@ -29,6 +29,7 @@ guests! {
     probe = "tests/guests/probe";
     caller = "tests/guests/caller";
     echo = "tests/guests/echo";
+    keeper = "tests/guests/keeper";
     text = "tests/guests/text";
     broken = "tests/guests/broken";
     tensors = "tests/guests/tensors";

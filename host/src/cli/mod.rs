@@ -15,6 +15,7 @@ mod identity;
 mod invoke;
 mod objects;
 mod output;
+mod secrets;
 mod serve;
 mod signers;
 mod tenants;
@@ -122,14 +123,20 @@ enum Command {
     /// Say which versions serve under which names
     #[command(subcommand)]
     Aliases(deploy::Aliases),
+    /// Set, list and delete secrets of plugins
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Say whose signatures on plugins count
     #[command(subcommand)]
     Signers(signers::Signers),
     /// Sign a component, without sending anything
     Sign(signers::Sign),
-    /// Create, list and limit tenants (the operator)
+    /// Create, list, limit and erase tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
+    /// List and rotate the keys that seal what tenants bring (the operator)
+    #[command(subcommand)]
+    Keys(secrets::Keys),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
@@ -196,6 +203,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Deployments(c) => c.run(&connection.open()?, json).await,
             Command::Diff(c) => c.run(&connection.open()?, json).await,
             Command::Aliases(c) => c.run(&connection.open()?, json).await,
+            Command::Secrets(c) => c.run(&connection.open()?, json).await,
+            Command::Keys(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,

@@ -1,6 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 mod deployment;
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -12,7 +13,8 @@ use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
-pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
+pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
+pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +173,10 @@ pub enum Event {
         /// The key, wrapped, hex.
         key: String,
     },
+    /// Every tenant's data key was wrapped anew.
+    DataKeysRewrapped(DataKeysRewrapped),
+    /// A tenant is gone with all that it had.
+    TenantErased(TenantErased),
     /// A tenant's limits were replaced.
     TenantLimitsSet {
         /// Whose.
@@ -290,34 +296,31 @@ pub enum Event {
         name: Name,
     },
     /// An alias says something else from now on.
-    AliasSet {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-        /// What it says, and why.
-        deployment: Deployment,
-    },
+    AliasSet(AliasSet),
     /// An alias is gone. What it said before stays listed.
-    AliasDeleted {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-    },
+    AliasDeleted(AliasDeleted),
+    /// A version was deleted, which no alias named.
+    VersionDeleted(VersionDeleted),
     /// A plugin's settings were replaced.
     SettingsReplaced {
         /// Whose.
         tenant: Name,
         /// Which plugin's.
         name: Name,
-        /// All of them.
+        /// All of them, in the records of before they were sealed.
+        #[serde(default, skip_serializing_if = "Settings::is_empty")]
         settings: Settings,
+        /// The number of the configuration that this makes; it is the next one. 0 where nothing was sealed yet.
+        #[serde(default)]
+        number: u64,
+        /// All of them, sealed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<Sealed>,
     },
+    /// A plugin's secret was set.
+    SecretSet(SecretSet),
+    /// A plugin's secret was deleted.
+    SecretDeleted(SecretDeleted),
     /// A plugin may (or may no longer) be called without a token at `/fn`.
     PublicAccessSet {
         /// Whose.

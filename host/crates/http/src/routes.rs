@@ -72,6 +72,9 @@ impl Table {
         t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
         t.add(get, "/api/v1/tenants/{tenant}", Operator, api::tenants::show);
         t.add(patch, "/api/v1/tenants/{tenant}/limits", Operator, api::tenants::limit);
+        t.add(delete, "/api/v1/tenants/{tenant}", Operator, api::keys::erase);
+        t.add(get, "/api/v1/keys", Operator, api::keys::list);
+        t.add(post, "/api/v1/keys", Operator, api::keys::rotate);
         t.add(get, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::list_for);
         t.add(post, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::mint_for);
         t.add(delete, "/api/v1/tenants/{tenant}/tokens/{jti}", Operator, api::tokens::revoke_for);
@@ -106,8 +109,17 @@ impl Table {
         t.add(delete, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::delete);
         t.add(get, "/api/v1/plugins/{name}/versions", Tenant(Scope::PluginsRead), api::plugins::versions);
         t.add(get, "/api/v1/plugins/{name}/versions/{version}", Tenant(Scope::PluginsRead), api::plugins::version);
+        t.add(
+            delete,
+            "/api/v1/plugins/{name}/versions/{version}",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::delete_version,
+        );
         t.add(get, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsRead), api::plugins::settings);
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
+        t.add(get, "/api/v1/plugins/{name}/secrets", Tenant(Scope::PluginsRead), api::secrets::list);
+        t.add(put, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::set);
+        t.add(delete, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::delete);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
         t.add(get, "/api/v1/plugins/{name}/aliases", Tenant(Scope::PluginsRead), api::deployments::aliases);
@@ -150,6 +162,12 @@ impl Table {
         t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+        t.add(
+            delete,
+            "/api/v1/models/{name}/versions/{version}",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::delete_version,
+        );
 
         t.add(get, "/api/v1/models/{name}/aliases", Tenant(Scope::ModelsRead), api::deployments::aliases);
         t.add(get, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsRead), api::deployments::alias);

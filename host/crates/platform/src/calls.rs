@@ -145,7 +145,7 @@ impl Platform {
         let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
         let copied = self.shadows.copy(servable.1.as_deref(), &inputs);
         let started = Instant::now();
-        let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
+        let outcome = self.unless_erased(tenant, self.run(tenant, &servable.0, inputs, &options, request)).await;
         let (took, recorder) = (started.elapsed(), &servable.0.recorder);
         match &outcome {
             Ok((_, observation)) => {
@@ -218,7 +218,7 @@ impl Platform {
             resolved.recorder.function();
             self.sandbox.http(&plugin, call, request).await
         };
-        let answered = called.await;
+        let answered = self.unless_erased(&tenant, called).await;
         let failed = match &answered {
             // The guest says so itself.
             Ok(response) => response.status().is_server_error().then_some(Source::Plugin),

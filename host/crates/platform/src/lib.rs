@@ -13,6 +13,7 @@ mod directory;
 mod egress;
 mod guests;
 mod identity;
+mod keys;
 mod limits;
 mod models;
 mod newest;
@@ -22,6 +23,7 @@ mod plugins;
 mod recent;
 mod repository;
 mod rule;
+mod secrets;
 mod signing;
 mod statistics;
 mod tenants;
@@ -56,12 +58,14 @@ pub use deployments::{
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use node::{DeviceDocument, NodeDocument};
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use recent::MinuteDocument;
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
@@ -144,6 +148,8 @@ pub struct Platform {
     upload_wait: Duration,
     rollouts: Rollouts,
     shadows: Shadows,
+    /// Calls under way hear of erased tenants.
+    erasures: tokio::sync::Notify,
 }
 
 impl Platform {
@@ -180,6 +186,7 @@ impl Platform {
             recent: Recent::default(),
             started: Instant::now(),
             upload_wait,
+            erasures: tokio::sync::Notify::new(),
         });
         guests.connect(&platform);
         platform.shadows.connect(&platform);

@@ -14,7 +14,7 @@ use aimass_core::{Name, Source, Tenant};
 use crate::deployments::Shadowed;
 use crate::egress::Totals;
 use crate::recent::Seen;
-use crate::window::{self, Figures, Window};
+use crate::window::{Figures, Windows};
 
 /// Where the time of one successful call went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,8 +90,10 @@ pub(crate) struct Recorder {
     functions: AtomicU64,
     /// Calls that ran in batches of more than one, by size. Only those pay for the lock.
     batched: Mutex<BTreeMap<u64, Batched>>,
-    /// The last minute, once an alias has named the version: it takes 24 KiB.
-    window: OnceLock<Window>,
+    /// An alias names it or has done so.
+    watched: AtomicBool,
+    /// The last minute and hour, once it was called while it was watched.
+    windows: OnceLock<Windows>,
     /// How it compares as another version's shadow.
     pub(crate) shadowed: Shadowed,
 }
@@ -152,28 +154,33 @@ impl Recorder {
         self.ended();
     }
 
-    /// From now on the last minute is remembered.
+    /// From now on the last minute and hour are remembered.
     pub(crate) fn watch(&self) {
-        self.window.get_or_init(Window::default);
+        self.watched.store(true, Relaxed);
     }
 
-    /// A call that ended after `took` counts in the last minute, unless its caller is to blame for its failure.
+    /// A call that ended after `took` counts in the last minute and hour, unless its caller is to blame for its failure.
     pub(crate) fn ended_with(&self, took: Duration, failed: Option<Source>) {
-        if let Some(window) = self.window.get().filter(|_| failed != Some(Source::Caller)) {
-            window.add(window::now(), took, failed.is_some());
+        if self.watched.load(Relaxed) && failed != Some(Source::Caller) {
+            self.windows.get_or_init(Windows::default).add(took, failed.is_some());
         }
     }
 
     /// A call that was counted as answered has failed after all.
     pub(crate) fn failed_late(&self, by: Source) {
-        if let Some(window) = self.window.get().filter(|_| by != Source::Caller) {
-            window.fail(window::now());
+        if let Some(windows) = self.windows.get().filter(|_| by != Source::Caller) {
+            windows.fail();
         }
     }
 
     /// The last minute; only what came in the second `since` or later.
     pub(crate) fn last_minute(&self, since: u64) -> Figures {
-        self.window.get().map(|window| window.read(window::now(), since)).unwrap_or_default()
+        self.windows.get().map(|windows| windows.last_minute(since)).unwrap_or_default()
+    }
+
+    /// The last hour; only whole minutes since the second `since`.
+    pub(crate) fn last_hour(&self, since: u64) -> Figures {
+        self.windows.get().map(|windows| windows.last_hour(since)).unwrap_or_default()
     }
 
     /// It was called as an HTTP function.
@@ -315,6 +322,12 @@ impl Records {
         if let Some(names) = self.all.write().unwrap_or_else(PoisonError::into_inner).get_mut(tenant) {
             names.remove(name);
         }
+    }
+
+    /// Forgets all of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|owner, _| owner.name() != tenant);
     }
 
     /// What each tenant's calls come to.

@@ -10,7 +10,7 @@
 //! journal/*.log     every change of state, hash-chained
 //! index-*/          the view (sled); the highest number is in use, one below it could not be
 //! blobs/<tenant>/   uploaded bytes, sealed, by their SHA-256 before that
-//! kv/               guests' key-value data: *.snapshot, and *.log behind it
+//! kv/               guests' key-value data, sealed: *.snapshot, and *.log behind it
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -18,6 +18,7 @@
 mod audit;
 mod backup;
 mod blobs;
+mod configuration;
 mod failure;
 mod journal;
 mod kv;
@@ -26,6 +27,7 @@ mod log;
 mod options;
 mod schema;
 mod seal;
+mod sealing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -35,9 +37,11 @@ mod writer;
 pub use audit::{export_journal, read_journal, rebuild_index, verify_export};
 pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup};
 pub use blobs::{BlobWriter, Blobs, Staged};
+pub use configuration::{SealedConfiguration, next_configuration, seal_secret, seal_settings};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
+pub use seal::{KeyFile, KeyGeneration, Label, Seal};
 pub use store::Store;
 pub use view::{
-    AliasRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome,
-    UploadRow, VersionRow,
+    AliasRow, ConfigurationRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, SecretRow, SignerRow, State, TenantRow,
+    TokenRow, UploadOutcome, UploadRow, VersionRow,
 };
