@@ -206,6 +206,10 @@ const PAGES: &[(&str, &str)] = &[
 /// What a tenant's pages send, with the scope that each takes. What is sent would be taken from who may.
 const WRITES: &[(&str, &str, &str)] = &[
     ("/console/plugins/hello/settings", "key=a&value=b", "plugins:write"),
+    ("/console/plugins/hello/versions/1/delete", "", "plugins:write"),
+    ("/console/models/tiny/versions/1/delete", "", "models:write"),
+    ("/console/plugins/hello/secrets", "key=a&value=b", "plugins:write"),
+    ("/console/plugins/hello/secrets/remove", "key=a", "plugins:write"),
     ("/console/plugins/hello/access", "public=yes", "plugins:write"),
     ("/console/plugins/hello/traffic", "alias=prod&version=1", "plugins:write"),
     ("/console/plugins/hello/traffic/prod/canary", "percent=5", "plugins:write"),
@@ -312,6 +316,14 @@ fn what_is_written_in_the_console_is_what_the_api_shows() {
     let page = visitor.get("/console/plugins/hello/settings").expect(200).text();
     assert!(page.contains("The settings are saved.") && page.contains("&lt;script&gt;\nline"), "{page}");
     assert!(!visitor.get("/console/plugins/hello").text().contains("The settings are saved."), "said once");
+
+    visitor.post("/console/plugins/hello/secrets", "key=api-key&value=+hunter%0D%0A2").expect(303);
+    let secrets = acme.get("/api/v1/plugins/hello/secrets").expect(200).json();
+    assert_eq!(secrets["items"][0]["key"], "api-key");
+    let page = visitor.get("/console/plugins/hello/settings").expect(200).text();
+    assert!(page.contains("api-key") && !page.contains("hunter"), "{page}");
+    visitor.post("/console/plugins/hello/secrets/remove", "key=api-key").expect(303);
+    assert!(acme.get("/api/v1/plugins/hello/secrets").expect(200).json()["items"].as_array().unwrap().is_empty());
 
     let minted = visitor.post("/console/tokens", "subject=%3Cb%3Eci&role=viewer&hours=1").expect(200).text();
     let token = minted.split("id=\"token\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap();

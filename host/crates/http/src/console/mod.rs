@@ -17,6 +17,7 @@ mod origin;
 mod overview;
 mod parts;
 pub(crate) mod playground;
+pub(crate) mod secrets;
 mod session;
 pub(crate) mod settings;
 mod shell;
@@ -76,11 +77,11 @@ pub(crate) async fn enter() -> Response {
 pub(crate) mod pages {
     pub(crate) use super::assets::serve as asset;
     pub(crate) use super::lists::{models, plugins, search};
-    pub(crate) use super::objects::{model, model_version, plugin, plugin_version};
+    pub(crate) use super::objects::{delete_version, model, model_version, plugin, plugin_version};
     pub(crate) use super::overview::show as overview;
     pub(crate) use super::shell::set_theme;
     pub(crate) use super::sign_in::{form as sign_in_form, leave as sign_out, sign_in};
     pub(crate) use super::{
-        audit, compare, egress, playground, settings, signers, tenants, tokens, traffic, upload, usage,
+        audit, compare, egress, playground, secrets, settings, signers, tenants, tokens, traffic, upload, usage,
     };
 }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::visit::Visit;
+use super::visit::{Of, Visit};
 use super::{lists, overview, parts, shell};
 use crate::app::App;
 use crate::extract::{Params, Query};
@@ -119,8 +119,30 @@ fn show_version(app: &App, visit: &Visit, kind: Kind, params: &Params) -> Result
     let platform = app.platform();
     let object = record(platform, visit, kind, &name)?;
     let version = version(platform, visit, kind, &name, number)?;
-    let body = html! { (top(visit, &object, Tab::Version)) (details(&version)) };
+    let path = format!("{}/versions/{number}/delete", parts::path(kind, name.as_str()));
+    let body = html! {
+        (top(visit, &object, Tab::Version))
+        (details(&version))
+        @if visit.may(lists::write_scope(kind)) && number != object.summary.latest_version {
+            form method="post" action=(path) data-confirm={ "Delete version " (number) " of " (name) "?" } {
+                (shell::form_key(visit))
+                button.danger type="submit" { "Delete this version" }
+            }
+        }
+    };
     Ok(shell::page(visit, &format!("{name} v{number}"), &body))
+}
+
+pub(crate) async fn delete_version(
+    State(app): State<Arc<App>>,
+    visit: Visit,
+    Of(kind): Of,
+    params: Params,
+) -> Result<Response, Rejection> {
+    let name: Name = params.get("name")?;
+    let number = version_number(params.text("version")?)?;
+    app.platform().delete_version(visit.asked(), (kind, &name), number).await?;
+    Ok(visit.done(&parts::path(kind, name.as_str()), format!("Version {number} is deleted.")))
 }
 
 /// What of an object is shown.

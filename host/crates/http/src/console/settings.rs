@@ -10,7 +10,7 @@ use maud::{Markup, html};
 
 use super::objects::{self, Tab};
 use super::visit::{Fields, Visit};
-use super::{lists, parts, shell};
+use super::{lists, parts, secrets, shell};
 use crate::app::App;
 use crate::extract::Params;
 use crate::problem::Rejection;
@@ -23,9 +23,12 @@ pub(crate) async fn plugin(State(app): State<Arc<App>>, visit: Visit, params: Pa
     let name: Name = params.get("name")?;
     let object = objects::record(app.platform(), &visit, Kind::Plugin, &name)?;
     let settings = app.platform().settings(visit.asked(), &name).await?;
+    // A plugin has 64 at most: a page.
+    let secrets = app.platform().secrets(visit.asked(), &name, None, None).await?.items;
     let body = html! {
         (objects::top(&visit, &object, Tab::Settings))
         (settings_form(&visit, &name, &settings))
+        (secrets::section(&visit, &name, &secrets))
         (access_form(&visit, &name, object.summary.public))
         (delete_form(&visit, Kind::Plugin, &name))
     };
