@@ -79,7 +79,7 @@ impl Egress {
     }
 
     /// The region of this node.
-    fn node_region(&self) -> Result<Name> {
+    pub(crate) fn node_region(&self) -> Result<Name> {
         self.node.clone().map_or_else(|| LOCAL.parse(), Ok)
     }
 
