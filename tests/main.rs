@@ -31,6 +31,7 @@ mod onnxruntime;
 mod plugins;
 mod protocol;
 mod repeats;
+mod rollouts;
 mod sealing;
 mod signing;
 mod stopping;

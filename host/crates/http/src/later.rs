@@ -109,7 +109,7 @@ pub(crate) fn result(call: &InvocationDocument, answer: StoredAnswer) -> Result<
     let mut response = response(answer)?;
     // So that nobody takes the call's own 404 for this API's.
     response.headers_mut().insert(INVOCATION, HeaderValue::from_str(&call.id).map_err(Fault::internal)?);
-    response.headers_mut().insert(ATTEMPT, HeaderValue::from(call.attempts));
+    response.headers_mut().insert(ATTEMPT, HeaderValue::from(call.progress.attempts));
     Ok(response)
 }
 

@@ -70,8 +70,8 @@ pub use egress::{
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use invocations::{
-    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, Ran, Runner,
-    StoredAnswer, StoredRequest,
+    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, ProgressDocument, Ran,
+    Runner, StoredAnswer, StoredRequest,
 };
 pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;

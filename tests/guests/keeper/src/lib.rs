@@ -2,12 +2,15 @@
 //! it; `/sleep` does not end by itself.
 #![cfg(target_family = "wasm")]
 
-use std::io::Write as _;
+#[path = "../../http.rs"]
+mod http;
 
 use aimass_sdk::{kv, settings};
 use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::exports::http::incoming_handler::Guest;
-use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::http::types::{IncomingRequest, Method, ResponseOutparam};
+
+use http::{answer, read};
 
 struct Keeper;
 
@@ -34,24 +37,4 @@ impl Guest for Keeper {
             None => answer(out, 404, b"none"),
         }
     }
-}
-
-fn answer(out: ResponseOutparam, status: u16, bytes: &[u8]) {
-    let response = OutgoingResponse::new(Fields::new());
-    response.set_status_code(status).unwrap();
-    let body = response.body().unwrap();
-    ResponseOutparam::set(out, Ok(response));
-    let mut stream = body.write().unwrap();
-    stream.write_all(bytes).unwrap();
-    stream.flush().unwrap();
-    drop(stream);
-    OutgoingBody::finish(body, None).unwrap();
-}
-
-fn read(request: &IncomingRequest) -> Vec<u8> {
-    let body = request.consume().unwrap();
-    let mut stream = body.stream().unwrap();
-    let mut all = vec![];
-    std::io::copy(&mut stream, &mut all).unwrap();
-    all
 }

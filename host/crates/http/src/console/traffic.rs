@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aimass_core::event::{Change, Route};
+use aimass_core::event::{Change, Kind, Route};
 use aimass_core::name::DEFAULT_ALIAS;
 use aimass_core::{Fault, Name, Result};
 use aimass_platform::{AliasDocument, DeployWish, DeploymentDocument, ObjectDocument, PromoteWish, VersionFigures};
@@ -20,6 +20,16 @@ use crate::problem::Rejection;
 /// Changes on one page, newest first.
 const PAGE: usize = 20;
 
+/// The page of a name's traffic.
+fn path(kind: Kind, name: &Name) -> String {
+    format!("{}/traffic", parts::path(kind, name.as_str()))
+}
+
+/// Back to it, with word of what was done.
+fn done(visit: &Visit, kind: Kind, name: &Name, notice: String) -> Response {
+    visit.done(&path(kind, name), notice)
+}
+
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     visit: Visit,
@@ -32,7 +42,7 @@ pub(crate) async fn show(
     // A name has a bounded number of aliases: a page.
     let aliases = platform.aliases(visit.asked(), (kind, &name), None, None)?.items;
     let history = platform.deployments(visit.asked(), (kind, &name), paging.after_version()?, Some(PAGE))?;
-    let base = format!("{}/traffic", parts::path(kind, name.as_str()));
+    let base = path(kind, &name);
     let may_write = visit.may(lists::write_scope(kind));
     let body = html! {
         (objects::top(&visit, &object, Tab::Traffic))
@@ -288,7 +298,7 @@ pub(crate) async fn deploy(
         after_seconds: percent.map_or(Ok(None), |_| fields.number("after_seconds"))?,
     };
     app.platform().deploy(visit.asked(), (kind, &name), wish, None).await?;
-    Ok(visit.done(&format!("{}/traffic", parts::path(kind, name.as_str())), format!("The alias {alias} says so now.")))
+    Ok(done(&visit, kind, &name, format!("The alias {alias} says so now.")))
 }
 
 /// Gives the canary another part, and leaves its gate as it is.
@@ -316,7 +326,7 @@ pub(crate) async fn move_canary(
     };
     platform.deploy(visit.asked(), (kind, &name), wish, fields.number("deployment")?).await?;
     let notice = format!("Version {} gets {percent} % of the calls.", canary.version);
-    Ok(visit.done(&format!("{}/traffic", parts::path(kind, name.as_str())), notice))
+    Ok(done(&visit, kind, &name, notice))
 }
 
 pub(crate) async fn promote(
@@ -330,7 +340,7 @@ pub(crate) async fn promote(
     let wish = PromoteWish::default();
     app.platform().promote(visit.asked(), (kind, &name), &alias, wish, fields.number("deployment")?).await?;
     let notice = format!("The canary of {alias} serves all calls.");
-    Ok(visit.done(&format!("{}/traffic", parts::path(kind, name.as_str())), notice))
+    Ok(done(&visit, kind, &name, notice))
 }
 
 pub(crate) async fn roll_back(
@@ -343,7 +353,7 @@ pub(crate) async fn roll_back(
     let (name, alias): (Name, Name) = (params.get("name")?, params.get("alias")?);
     app.platform().roll_back(visit.asked(), (kind, &name), &alias, fields.number("deployment")?).await?;
     let notice = format!("The alias {alias} says what it said before.");
-    Ok(visit.done(&format!("{}/traffic", parts::path(kind, name.as_str())), notice))
+    Ok(done(&visit, kind, &name, notice))
 }
 
 pub(crate) async fn delete(
@@ -357,7 +367,7 @@ pub(crate) async fn delete(
     let expected = fields.number("deployment")?;
     app.platform().delete_alias(visit.asked(), (kind, &name), alias.clone(), expected).await?;
     let notice = format!("The alias {alias} is deleted.");
-    Ok(visit.done(&format!("{}/traffic", parts::path(kind, name.as_str())), notice))
+    Ok(done(&visit, kind, &name, notice))
 }
 
 #[cfg(test)]

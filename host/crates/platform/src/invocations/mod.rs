@@ -7,6 +7,7 @@
 
 mod call;
 mod policy;
+mod progress;
 mod work;
 mod worker;
 
@@ -25,6 +26,7 @@ use crate::{Asked, Caller, Platform, Routing};
 use call::Accepted;
 pub(crate) use call::Holder;
 pub use call::{StoredAnswer, StoredRequest};
+pub use progress::ProgressDocument;
 pub(crate) use work::{Work, failure, random};
 pub use worker::{Attempt, Ran, Runner};
 
@@ -147,41 +149,21 @@ pub struct InvocationDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
     /// How far it is.
-    pub state: ItemState,
-    /// Attempts that were begun.
-    pub attempts: u32,
-    /// Attempts until it is given up.
-    pub max_attempts: u32,
-    /// When it was accepted, milliseconds since the epoch.
-    pub created_ms: u64,
-    /// When it is tried, while it waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due_ms: Option<u64>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<u64>,
+    #[serde(flatten)]
+    pub progress: ProgressDocument,
     /// Until when it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// Why the last attempt failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
 }
 
 impl From<ItemRow> for InvocationDocument {
     fn from(row: ItemRow) -> Self {
         Self {
-            due_ms: (row.state == ItemState::Queued).then_some(row.due_ms),
+            progress: ProgressDocument::of(&row),
             id: row.id,
             name: row.subject,
             trigger: row.tag,
-            state: row.state,
-            attempts: row.attempts,
-            max_attempts: row.max_attempts,
-            created_ms: row.created_ms,
-            ended_ms: row.ended_ms,
             expires_ms: row.expires_ms,
-            failure: row.failure,
         }
     }
 }

@@ -11,9 +11,10 @@ use aimass_auth::WebhookSecret;
 use aimass_core::event::{Event, PreviousSecret, WebhookEndpoint};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_egress::Destination;
-use aimass_store::{Failure, ItemFilter, ItemRow, ItemState, QueueLimits, Topic, WebhookRow};
+use aimass_store::{ItemFilter, ItemRow, QueueLimits, Topic, WebhookRow};
 use serde::{Deserialize, Serialize};
 
+use crate::invocations::ProgressDocument;
 use crate::objects::{PAGE, Page};
 use crate::{Asked, Platform, Scope};
 pub(crate) use message::Message;
@@ -91,38 +92,13 @@ pub struct DeliveryDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invocation: Option<String>,
     /// How far it is.
-    pub state: ItemState,
-    /// Attempts that were begun.
-    pub attempts: u32,
-    /// Attempts until it is given up.
-    pub max_attempts: u32,
-    /// When it was put, milliseconds since the epoch.
-    pub created_ms: u64,
-    /// When it is sent, while it waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due_ms: Option<u64>,
-    /// When it was taken, or given up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<u64>,
-    /// Why the last attempt failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
+    #[serde(flatten)]
+    pub progress: ProgressDocument,
 }
 
 impl From<ItemRow> for DeliveryDocument {
     fn from(row: ItemRow) -> Self {
-        Self {
-            due_ms: (row.state == ItemState::Queued).then_some(row.due_ms),
-            id: row.id,
-            webhook: row.subject,
-            invocation: row.tag,
-            state: row.state,
-            attempts: row.attempts,
-            max_attempts: row.max_attempts,
-            created_ms: row.created_ms,
-            ended_ms: row.ended_ms,
-            failure: row.failure,
-        }
+        Self { progress: ProgressDocument::of(&row), id: row.id, webhook: row.subject, invocation: row.tag }
     }
 }
 
