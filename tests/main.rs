@@ -23,6 +23,7 @@ mod identity;
 mod metrics;
 mod network;
 mod onnxruntime;
+mod openapi;
 mod plugins;
 mod protocol;
 mod signing;

@@ -22,6 +22,8 @@ static REFERENCES: Environment =
     Environment { requirements: "references.txt", options: &["--no-deps"], folder: OnceLock::new() };
 /// What tokens are forged with.
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
+/// What calls the whole API.
+static CALLERS: Environment = Environment { requirements: "schemathesis.txt", options: &[], folder: OnceLock::new() };
 
 impl Environment {
     /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
@@ -63,6 +65,11 @@ pub fn reference(script: &str, arguments: &[&str]) -> String {
 /// The same for a script that needs the packages of `attackers.txt`.
 pub fn attacker(script: &str, arguments: &[&str]) -> String {
     run(ATTACKERS.python().arg(path(script)).args(arguments))
+}
+
+/// The same for a script that needs the packages of `schemathesis.txt`.
+pub fn caller(script: &str, arguments: &[&str]) -> String {
+    run(CALLERS.python().arg(path(script)).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.

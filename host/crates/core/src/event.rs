@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{Issuer, Revocation};
@@ -11,7 +12,7 @@ use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
 /// Who did it, through which token, in which request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
     /// The token's subject; `system` for the platform itself.
     pub subject: String,
@@ -34,7 +35,7 @@ impl Actor {
 }
 
 /// What an uploaded object is. A name is one or the other, not both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A WebAssembly component.
@@ -54,7 +55,7 @@ impl Kind {
 }
 
 /// The device that a model must run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// A GPU if one serves it right and faster, else the CPU.
@@ -67,7 +68,7 @@ pub enum Device {
 }
 
 /// What validation found out about a version's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Inspection {
     /// Worlds that a plugin can be used through: `model-plugin`, `wasi:http/proxy`. Empty for a model.
     #[serde(default)]
@@ -87,7 +88,7 @@ pub struct Inspection {
 }
 
 /// Who vouches for a version's bytes, by a signature over their digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedBy {
     /// The public key (Ed25519), base64 of its 32 bytes.
     pub key: String,
@@ -97,7 +98,7 @@ pub struct SignedBy {
 }
 
 /// How a version came to be what it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Provenance {
     /// The upload that it was compiled for in the background.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +132,7 @@ pub struct UploadWish {
 pub type Settings = BTreeMap<String, String>;
 
 /// A tenant's own limits. What is left out is as the node has it for every tenant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Its part of the engines' time, beside the weights of the others that ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 
 use crate::app::App;
+use crate::openapi::{Described, Operation, Schemas};
 use crate::{api, grpc, guard, operations, repository, v2};
 use aimass_platform::Scope;
 
@@ -36,6 +37,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Says what it takes and answers; none for what is no part of the described API.
+    pub(crate) described: Option<fn(&mut Operation, &mut Schemas)>,
 }
 
 /// Every route behind the router. `/fn/…` has an access rule of its own, the plugin's policy.
@@ -64,6 +67,7 @@ impl Table {
         t.add(get, "/readyz", Public, operations::ready);
         t.add(get, "/metrics", Public, operations::metrics);
         t.add(get, "/.well-known/jwks.json", Public, operations::jwks);
+        t.add(get, "/openapi.json", Public, operations::openapi);
 
         t.add(get, "/api/v1/tenants", Operator, api::tenants::list);
         t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
@@ -155,22 +159,35 @@ impl Table {
         t.add(post, "/v2/repository/models/{model}/unload", Token, repository::unload);
 
         // gRPC: a method is a POST to its service and name. The message names the model.
-        t.add(post, "/inference.GRPCInferenceService/ServerLive", Public, grpc::live);
-        t.add(post, "/inference.GRPCInferenceService/ServerReady", Public, grpc::ready);
-        t.add(post, "/inference.GRPCInferenceService/ServerMetadata", Public, grpc::server);
-        t.add(post, "/inference.GRPCInferenceService/ModelReady", Token, grpc::model_ready);
-        t.add(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
-        t.add(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
-        t.add(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
-        t.add(post, grpc::STREAM_INFER, Token, grpc::stream_infer);
-        t.add(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
-        t.add(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
-        t.add(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
-        t.add(post, "/inference.GRPCInferenceService/RepositoryModelUnload", Token, grpc::unload);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ServerLive", Public, grpc::live);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ServerReady", Public, grpc::ready);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ServerMetadata", Public, grpc::server);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ModelReady", Token, grpc::model_ready);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
+        t.add_undescribed(post, grpc::STREAM_INFER, Token, grpc::stream_infer);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
+        t.add_undescribed(post, "/inference.GRPCInferenceService/RepositoryModelUnload", Token, grpc::unload);
         t
     }
 
+    /// A route of the API: what it takes and answers has to have a schema.
     fn add<H, T>(&mut self, method: &Method, path: &'static str, access: Access, handler: H)
+    where
+        H: Handler<T, Arc<App>> + Described<T>,
+        T: 'static,
+    {
+        self.add_undescribed(method, path, access, handler);
+        if let Some(route) = self.routes.last_mut() {
+            route.described = Some(H::describe);
+        }
+    }
+
+    /// A route that is described elsewhere: gRPC by its `.proto`, a page by what it shows.
+    fn add_undescribed<H, T>(&mut self, method: &Method, path: &'static str, access: Access, handler: H)
     where
         H: Handler<T, Arc<App>>,
         T: 'static,
@@ -185,6 +202,6 @@ impl Table {
         };
         let guarded = on(filter, handler).layer(from_fn_with_state(guard::Rule { path, access }, guard::check));
         self.router = std::mem::take(&mut self.router).route(path, guarded);
-        self.routes.push(Route { method: method.clone(), path, access });
+        self.routes.push(Route { method: method.clone(), path, access, described: None });
     }
 }

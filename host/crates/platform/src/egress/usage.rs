@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use aimass_core::usage::{Flow, Usage};
 use aimass_core::{Fault, Name, Result, Tenant};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::objects::{PAGE, Page};
 use crate::{Asked, Platform, Scope};
 
 /// What a tenant used in one hour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UsageDocument {
     /// When the hour began, seconds since the epoch.
     pub hour: u64,
@@ -27,7 +28,7 @@ pub struct UsageDocument {
 }
 
 /// What was sent from one region to another, or within one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FlowDocument {
     /// The region that the data is labelled with.
     pub from: Name,
