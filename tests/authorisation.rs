@@ -19,6 +19,7 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{upload}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
         .replace("{host}", "api.example.com")
+        .replace("{alias}", "prod")
         .replace("{from}", "eu")
         .replace("{to}", "us")
         .replace("{name}", name)
@@ -68,6 +69,9 @@ fn f35_every_route_is_guarded() {
     acme.put("/api/v1/models/tiny", &crate::support::onnx::relu(4)).expect(201);
     let signer = json!({ "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" });
     acme.put_json("/api/v1/signers/ci", &signer).expect(201);
+    for object in ["plugins/hello", "models/tiny"] {
+        acme.put_json(&format!("/api/v1/{object}/aliases/prod"), &json!({ "version": 1 })).expect(200);
+    }
     acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
@@ -116,6 +120,9 @@ fn f35_every_route_is_guarded() {
             _ if route.method == "PUT" && path.contains("/egress/") => {
                 assert_eq!(theirs.status, if path.ends_with("/eu/us") { 200 } else { 400 }, "{path}");
             }
+            _ if ["/aliases/", "/deployments", "/diff"].iter().any(|part| path.contains(part)) => {
+                assert_eq!(theirs.status, if path.ends_with("/diff") { 400 } else { 404 }, "{} {path}", route.method);
+            }
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
             _ if route.method == "PUT" && route.path.contains("/sign") => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");
@@ -140,6 +147,10 @@ fn f35_every_route_is_guarded() {
     // And nothing that the others tried has changed anything.
     assert_eq!(acme.get("/api/v1/plugins/hello/versions").expect(200).json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("/api/v1/models/tiny").expect(200).json()["latest_version"], 1);
+    for object in ["plugins/hello", "models/tiny"] {
+        let changes = acme.get(&format!("/api/v1/{object}/deployments")).expect(200).json();
+        assert_eq!(changes["items"].as_array().unwrap().len(), 1, "{changes}");
+    }
     assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("/api/v1/egress/transfers").expect(200).json()["items"][0]["purpose"], "support");
 }

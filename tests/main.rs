@@ -11,6 +11,7 @@ mod clients;
 mod compiling;
 mod crash;
 mod demo;
+mod deployments;
 mod egress;
 mod engines;
 mod fairness;

@@ -142,9 +142,12 @@ impl Node {
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
+        let platform = self.platform.clone();
+        let rollouts = tokio::spawn(async move { platform.follow_rollouts().await });
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
         watch.abort();
         issuers.abort();
+        rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;

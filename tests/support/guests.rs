@@ -30,6 +30,7 @@ guests! {
     caller = "tests/guests/caller";
     echo = "tests/guests/echo";
     text = "tests/guests/text";
+    broken = "tests/guests/broken";
     tensors = "tests/guests/tensors";
     hello = "plugins/hello-http";
     counter = "plugins/counter";

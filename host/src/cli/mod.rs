@@ -6,6 +6,7 @@ mod client;
 mod compile;
 mod completions;
 mod demo;
+mod deploy;
 mod doctor;
 mod egress;
 mod engine;
@@ -112,6 +113,19 @@ enum Command {
     /// Upload, list, show and delete models
     #[command(subcommand)]
     Models(objects::Models),
+    /// Let a version serve under an alias, at once or as a canary
+    Deploy(deploy::Deploy),
+    /// Let a canary serve all calls
+    Promote(deploy::Promote),
+    /// Let an alias say again what it said before
+    Rollback(deploy::Rollback),
+    /// List what the aliases of a plugin or model were told
+    Deployments(deploy::Deployments),
+    /// Show what is different between two versions
+    Diff(deploy::Diff),
+    /// Say which versions serve under which names
+    #[command(subcommand)]
+    Aliases(deploy::Aliases),
     /// Say whose signatures on plugins count
     #[command(subcommand)]
     Signers(signers::Signers),
@@ -184,6 +198,12 @@ pub(crate) fn run() -> ExitCode {
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
+            Command::Deploy(c) => c.run(&connection.open()?, json).await,
+            Command::Promote(c) => c.run(&connection.open()?, json).await,
+            Command::Rollback(c) => c.run(&connection.open()?, json).await,
+            Command::Deployments(c) => c.run(&connection.open()?, json).await,
+            Command::Diff(c) => c.run(&connection.open()?, json).await,
+            Command::Aliases(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,

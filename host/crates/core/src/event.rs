@@ -1,5 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
+mod deployment;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -10,6 +12,8 @@ use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
+
+pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -285,6 +289,26 @@ pub enum Event {
         tenant: Name,
         /// Which.
         name: Name,
+    },
+    /// An alias says something else from now on.
+    AliasSet {
+        /// Whose.
+        tenant: Name,
+        /// Which plugin's or model's.
+        name: Name,
+        /// Which alias.
+        alias: Name,
+        /// What it says, and why.
+        deployment: Deployment,
+    },
+    /// An alias is gone. What it said before stays listed.
+    AliasDeleted {
+        /// Whose.
+        tenant: Name,
+        /// Which plugin's or model's.
+        name: Name,
+        /// Which alias.
+        alias: Name,
     },
     /// A plugin's settings were replaced.
     SettingsReplaced {

@@ -23,6 +23,7 @@ mod pace;
 mod problem;
 mod repository;
 mod routes;
+mod routing;
 mod tls;
 mod v2;
 

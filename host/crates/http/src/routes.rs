@@ -111,6 +111,31 @@ impl Table {
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
+        t.add(get, "/api/v1/plugins/{name}/aliases", Tenant(Scope::PluginsRead), api::deployments::aliases);
+        t.add(get, "/api/v1/plugins/{name}/aliases/{alias}", Tenant(Scope::PluginsRead), api::deployments::alias);
+        t.add(put, "/api/v1/plugins/{name}/aliases/{alias}", Tenant(Scope::PluginsWrite), api::deployments::set_alias);
+        t.add(
+            delete,
+            "/api/v1/plugins/{name}/aliases/{alias}",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::delete_alias,
+        );
+        t.add(
+            post,
+            "/api/v1/plugins/{name}/aliases/{alias}/promote",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::promote,
+        );
+        t.add(
+            post,
+            "/api/v1/plugins/{name}/aliases/{alias}/rollback",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::roll_back,
+        );
+        t.add(get, "/api/v1/plugins/{name}/deployments", Tenant(Scope::PluginsRead), api::deployments::deployments);
+        t.add(post, "/api/v1/plugins/{name}/deployments", Tenant(Scope::PluginsWrite), api::deployments::deploy);
+        t.add(get, "/api/v1/plugins/{name}/diff", Tenant(Scope::PluginsRead), api::deployments::diff);
+
         t.add(get, "/api/v1/uploads", Tenant(Scope::PluginsRead), api::upload::list);
         t.add(get, "/api/v1/uploads/{upload}", Tenant(Scope::PluginsRead), api::upload::show);
 
@@ -126,6 +151,31 @@ impl Table {
         t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+
+        t.add(get, "/api/v1/models/{name}/aliases", Tenant(Scope::ModelsRead), api::deployments::aliases);
+        t.add(get, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsRead), api::deployments::alias);
+        t.add(put, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsWrite), api::deployments::set_alias);
+        t.add(
+            delete,
+            "/api/v1/models/{name}/aliases/{alias}",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::delete_alias,
+        );
+        t.add(
+            post,
+            "/api/v1/models/{name}/aliases/{alias}/promote",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::promote,
+        );
+        t.add(
+            post,
+            "/api/v1/models/{name}/aliases/{alias}/rollback",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::roll_back,
+        );
+        t.add(get, "/api/v1/models/{name}/deployments", Tenant(Scope::ModelsRead), api::deployments::deployments);
+        t.add(post, "/api/v1/models/{name}/deployments", Tenant(Scope::ModelsWrite), api::deployments::deploy);
+        t.add(get, "/api/v1/models/{name}/diff", Tenant(Scope::ModelsRead), api::deployments::diff);
 
         t.add(get, "/api/v1/egress/rules", Tenant(Scope::EgressRead), api::egress::rules);
         t.add(put, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::allow);

@@ -257,6 +257,7 @@ fn shown(
     }
     let object = match (text("name"), &fields["version"]) {
         (Some(name), Value::Number(version)) => Some(format!("{name}@{version}")),
+        (Some(name), _) if fields["alias"].is_string() => text("alias").map(|alias| format!("{name}:{alias}")),
         (Some(name), _) => Some(name),
         (None, _) => text("jti").or_else(|| text("kid")).or_else(|| text("what")).or_else(|| rule(&fields)),
     };

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aimass_core::event::{Device, Kind, Settings};
+use aimass_core::limits::MAX_ALIASES;
+use aimass_core::name::DEFAULT_ALIAS;
 use aimass_core::{Code, Digest, Fault, Name, ObjectRef, Result, Selector, Signature, Tenant};
 use aimass_store::{Store, VersionRow};
 use quick_cache::sync::Cache;
 
+use crate::deployments::{Live, Routing, only};
 use crate::statistics::{Record, Recorder, Records};
 
 /// Names that are kept in memory; further ones cost a look-up in the index.
@@ -34,6 +37,10 @@ pub(crate) struct Resolved {
 
 struct Object {
     latest: Arc<Resolved>,
+    /// What its aliases say.
+    aliases: BTreeMap<Name, Arc<Live>>,
+    /// What the name alone means, unless that is the newest version.
+    default: Option<Arc<Live>>,
     /// Versions that were asked for by number.
     others: RwLock<BTreeMap<u64, Arc<Resolved>>>,
 }
@@ -52,18 +59,31 @@ impl Directory {
         Self { store, records, objects: Cache::new(NAMES), changes: AtomicU64::new(0) }
     }
 
-    /// Finds the version that `reference` means.
+    /// Finds the version that `reference` means, and the alias that chose it, if one did.
     ///
     /// # Errors
-    /// `not_found`.
-    pub(crate) fn resolve(&self, tenant: &Tenant, reference: &ObjectRef) -> Result<Arc<Resolved>> {
+    /// `not_found`; `invalid_request` for a routing that does not fit.
+    pub(crate) fn resolve(
+        &self,
+        tenant: &Tenant,
+        reference: &ObjectRef,
+        routing: &Routing,
+    ) -> Result<(Arc<Resolved>, Option<Arc<Live>>)> {
         let object = self.object(tenant, &reference.name)?;
-        match reference.selector {
-            Selector::Latest => Ok(object.latest.clone()),
-            Selector::Version(number) => self.numbered(tenant, &object, number),
-            // Aliases cannot be made yet, so there is none of that name.
-            Selector::Alias(_) => Err(Fault::not_found()),
+        let live = match &reference.selector {
+            Selector::Latest => object.default.as_ref(),
+            Selector::Alias(alias) => Some(object.aliases.get(alias).ok_or_else(Fault::not_found)?),
+            Selector::Version(_) => None,
+        };
+        if let Some(live) = live {
+            return Ok((live.choose(routing)?.clone(), Some(live.clone())));
         }
+        let version = match reference.selector {
+            Selector::Version(number) => self.numbered(tenant, &object, number)?,
+            _ => object.latest.clone(),
+        };
+        only(&version, routing)?;
+        Ok((version, None))
     }
 
     /// Drops what is known of a name. The next call reads the view.
@@ -108,7 +128,22 @@ impl Directory {
         let row = state.version(tenant, name, object.latest)?.ok_or_else(Fault::not_found)?;
         let settings = Arc::new(state.settings(tenant, name)?);
         let record = self.records.of(tenant, name, row.kind);
-        Ok(Object { latest: Arc::new(resolved(row, settings, object.public, record)), others: RwLock::default() })
+        let latest = Arc::new(resolved(row, settings, object.public, record));
+        let object = Object { latest, aliases: BTreeMap::new(), default: None, others: RwLock::default() };
+        let version = |number| -> Result<Arc<Resolved>> {
+            let version = self.numbered(tenant, &object, number)?;
+            version.recorder.watch();
+            Ok(version)
+        };
+        let mut aliases = BTreeMap::new();
+        for row in state.aliases(tenant, name, None, MAX_ALIASES)? {
+            let split = row.route.split.iter().map(|share| Ok((share.weight, version(share.version)?)));
+            let shadow = row.route.shadow.map(version).transpose()?;
+            let live = Live::new(name.clone(), row.alias.clone(), split.collect::<Result<_>>()?, shadow)?;
+            aliases.insert(row.alias, Arc::new(live));
+        }
+        let default = aliases.iter().find(|(alias, _)| alias.as_str() == DEFAULT_ALIAS).map(|(_, live)| live.clone());
+        Ok(Object { aliases, default, ..object })
     }
 }
 
@@ -122,6 +157,26 @@ impl Resolved {
             let detail = format!("`{}` is an HTTP function, not a model: call it under /fn", self.name);
             Fault::new(Code::UnsupportedOperation, detail)
         })
+    }
+}
+
+#[cfg(test)]
+impl Resolved {
+    /// A model's version that nobody has uploaded.
+    pub(crate) fn bare(name: Name, version: u64, record: &Arc<Record>) -> Self {
+        Self {
+            kind: record.kind,
+            name,
+            version,
+            digest: Digest::of(b""),
+            device: Device::Auto,
+            signature: None,
+            http: false,
+            settings: Arc::default(),
+            public: false,
+            record: record.clone(),
+            recorder: record.version(version),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod admission;
 mod audit;
 mod background;
 mod calls;
+mod deployments;
 mod directory;
 mod egress;
 mod guests;
@@ -17,11 +18,13 @@ mod models;
 mod objects;
 mod plugins;
 mod repository;
+mod rule;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -42,7 +45,11 @@ pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
-pub use calls::{CallOptions, Servable};
+pub use calls::{CallOptions, Servable, ServedVersion};
+pub use deployments::{
+    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
+    Routing, ShadowFigures, VersionFigures,
+};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
@@ -55,8 +62,10 @@ pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use window::Figures;
 
 use admission::Gate;
+use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
@@ -125,6 +134,8 @@ pub struct Platform {
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
     upload_wait: Duration,
+    rollouts: Rollouts,
+    shadows: Shadows,
 }
 
 impl Platform {
@@ -147,6 +158,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            rollouts: Rollouts::load(&store)?,
+            shadows: Shadows::default(),
             store,
             auth,
             sandbox,
@@ -159,6 +172,7 @@ impl Platform {
             upload_wait,
         });
         guests.connect(&platform);
+        platform.shadows.connect(&platform);
         Ok(platform)
     }
 

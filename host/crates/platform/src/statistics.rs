@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aimass_core::event::Kind;
-use aimass_core::{Name, Tenant};
+use aimass_core::{Name, Source, Tenant};
 
+use crate::deployments::Shadowed;
 use crate::egress::Totals;
+use crate::window::{self, Figures, Window};
 
 /// Where the time of one successful call went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +89,10 @@ pub(crate) struct Recorder {
     functions: AtomicU64,
     /// Calls that ran in batches of more than one, by size. Only those pay for the lock.
     batched: Mutex<BTreeMap<u64, Batched>>,
+    /// The last minute, once an alias has named the version: it takes 24 KiB.
+    window: OnceLock<Window>,
+    /// How it compares as another version's shadow.
+    pub(crate) shadowed: Shadowed,
 }
 
 #[derive(Default)]
@@ -143,6 +149,30 @@ impl Recorder {
     pub(crate) fn failed(&self, took: Duration) {
         self.fail.add(took);
         self.ended();
+    }
+
+    /// From now on the last minute is remembered.
+    pub(crate) fn watch(&self) {
+        self.window.get_or_init(Window::default);
+    }
+
+    /// A call that ended after `took` counts in the last minute, unless its caller is to blame for its failure.
+    pub(crate) fn ended_with(&self, took: Duration, failed: Option<Source>) {
+        if let Some(window) = self.window.get().filter(|_| failed != Some(Source::Caller)) {
+            window.add(window::now(), took, failed.is_some());
+        }
+    }
+
+    /// A call that was counted as answered has failed after all.
+    pub(crate) fn failed_late(&self, by: Source) {
+        if let Some(window) = self.window.get().filter(|_| by != Source::Caller) {
+            window.fail(window::now());
+        }
+    }
+
+    /// The last minute; only what came in the second `since` or later.
+    pub(crate) fn last_minute(&self, since: u64) -> Figures {
+        self.window.get().map(|window| window.read(window::now(), since)).unwrap_or_default()
     }
 
     /// It was called as an HTTP function.

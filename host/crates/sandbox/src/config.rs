@@ -98,5 +98,6 @@ pub(crate) fn tighter(a: &InvocationLimits, b: &InvocationLimits) -> InvocationL
         log_lines: a.log_lines.min(b.log_lines),
         outgoing_requests: a.outgoing_requests.min(b.outgoing_requests),
         outgoing_bytes: a.outgoing_bytes.min(b.outgoing_bytes),
+        writes: a.writes && b.writes,
     }
 }

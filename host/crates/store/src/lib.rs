@@ -38,5 +38,6 @@ pub use blobs::{BlobWriter, Blobs, Staged};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use store::Store;
 pub use view::{
-    IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow,
+    AliasRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome,
+    UploadRow, VersionRow,
 };

@@ -1,6 +1,7 @@
 //! `/api/v1`: the platform's own API.
 
 pub(crate) mod audit;
+pub(crate) mod deployments;
 pub(crate) mod egress;
 pub(crate) mod identity;
 pub(crate) mod models;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json as Answer;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, StatusCode, Uri};
@@ -41,8 +42,13 @@ impl Operation {
         self.answers.insert(status, json!({ "description": description }));
     }
 
+    /// Refusals or failures that can come.
+    pub(crate) fn may_fail(&mut self, statuses: &[u16]) {
+        self.errors.extend(statuses);
+    }
+
     /// A parameter of the query or a header.
-    pub(super) fn parameter(&mut self, place: &str, name: &str, required: bool, description: &str, schema: Value) {
+    pub(crate) fn parameter(&mut self, place: &str, name: &str, required: bool, description: &str, schema: Value) {
         let parameter = json!({
             "name": name, "in": place, "required": required, "description": description, "schema": schema
         });
@@ -210,7 +216,14 @@ impl Output for Response {
     }
 }
 
-impl<const N: usize, V, B> Output for ([(HeaderName, V); N], B) {
+/// With headers, which `details` has to name.
+impl<T: JsonSchema, const N: usize> Output for ([(HeaderName, String); N], Answer<T>) {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        Answer::<T>::describe(operation, schemas);
+    }
+}
+
+impl<B: Into<Body>, const N: usize> Output for ([(HeaderName, &'static str); N], B) {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.unsaid = true;
     }

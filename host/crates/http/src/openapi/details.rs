@@ -1,6 +1,7 @@
 //! What the types of a handler do not say, by method and path.
 
 use aimass_platform::{Scope, VersionDocument};
+use http::Method;
 use serde_json::{Value, json};
 
 use super::schemas::reference;
@@ -27,6 +28,12 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
             if let Some(mut answer) = operation.answers.get(&201).cloned() {
                 answer["description"] = "Replaced.".into();
                 operation.answers.insert(200, answer);
+            }
+        }
+        (_, path) if path.contains("/aliases/") || (path.ends_with("/deployments") && route.method == Method::POST) => {
+            if let Some(answer) = operation.answers.get_mut(&200) {
+                let tag = "The number of the alias's deployment in double quotes, for `If-Match`.";
+                answer["headers"] = json!({ "etag": { "description": tag, "schema": { "type": "string" } } });
             }
         }
         ("GET", "/api/v1/audit/export") => {
@@ -105,7 +112,11 @@ pub(super) fn path_parameter(name: &str) -> Value {
     let id = json!({ "type": "string", "minLength": 1 });
     match name {
         "tenant" => is("The tenant's name.", reference("Name")),
-        "name" | "model" => is("Its name.", reference("Name")),
+        "name" => is("Its name.", reference("Name")),
+        "model" => {
+            let pattern = "^[a-z]([a-z0-9-]*[a-z0-9])?(:[a-z]([a-z0-9-]*[a-z0-9])?)?$";
+            is("A plugin's or a model's name, or `name:alias`.", json!({ "type": "string", "pattern": pattern }))
+        }
         "alias" => is("The alias.", reference("Name")),
         "signer" => is("What the tenant calls the signer.", reference("Name")),
         "from" => is("The region that the data is labelled with.", reference("Name")),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::schemas::reference;
 use super::{Operation, Schemas};
 use crate::oip::{EXTENSIONS, HEADER_LENGTH, SERVER_NAME};
+use crate::routing::SERVED;
 
 /// Adds what the operations under `/v2` take and answer.
 pub(super) fn add(method: &str, path: &str, operation: &mut Operation) {
@@ -69,6 +70,11 @@ fn infer(operation: &mut Operation) {
     operation.answer(200, "The outputs.", "application/json", &reference("InferenceResponse"));
     if let Some(answer) = operation.answers.get_mut(&200) {
         answer["content"]["application/octet-stream"] = binary;
+        let number = json!({ "type": "integer", "minimum": 0 });
+        answer["headers"] = json!({
+            HEADER_LENGTH: { "description": "The length of the JSON, before binary data.", "schema": number },
+            SERVED: { "description": "The version that served.", "schema": number },
+        });
     }
 }
 

@@ -7,7 +7,7 @@ pages: `next` of one is `after` of the one behind it, and null on the last. Each
 `x-request-id`.\n\n\
 `/v2` is the Open Inference Protocol, for models and for plugins that are called like one, with its extensions for \
 binary tensors, model configuration, repositories and statistics; over gRPC the same stands on the same port.\n\n\
-`/fn/{tenant}/{plugin}[@version]/…`, which OpenAPI cannot describe, takes any method, path and body, and hands them to \
+`/fn/{tenant}/{plugin}[@version|:alias]/…`, which OpenAPI cannot describe, takes any method, path and body, and hands them to \
 the plugin's `wasi:http` handler; the answer is the plugin's. It needs a token with the scope `plugins:invoke`, unless \
 the plugin's access says that anybody may call it. When the platform fails and not the plugin, it answers with problem \
 details.";
@@ -67,6 +67,15 @@ const SUMMARIES: &[(&str, &str, &str)] = &[
     ("GET", "/api/v1/plugins/{name}/config", "Show a plugin's settings"),
     ("PUT", "/api/v1/plugins/{name}/config", "Replace a plugin's settings"),
     ("PUT", "/api/v1/plugins/{name}/access", "Say who may call a plugin under `/fn`"),
+    ("GET", "/api/v1/plugins/{name}/aliases", "List a plugin's aliases"),
+    ("GET", "/api/v1/plugins/{name}/aliases/{alias}", "Show which versions an alias means, and how they do"),
+    ("PUT", "/api/v1/plugins/{name}/aliases/{alias}", "Say which versions an alias means"),
+    ("DELETE", "/api/v1/plugins/{name}/aliases/{alias}", "Delete an alias"),
+    ("POST", "/api/v1/plugins/{name}/aliases/{alias}/promote", "Let the canary serve all calls"),
+    ("POST", "/api/v1/plugins/{name}/aliases/{alias}/rollback", "Let an alias mean again what it meant before"),
+    ("GET", "/api/v1/plugins/{name}/deployments", "List the changes of a plugin's aliases"),
+    ("POST", "/api/v1/plugins/{name}/deployments", "Let a version serve under an alias, at once or as a canary"),
+    ("GET", "/api/v1/plugins/{name}/diff", "Show what is different between two versions"),
     //
     ("GET", "/api/v1/uploads", "List uploads that are compiled in the background"),
     ("GET", "/api/v1/uploads/{upload}", "Show how far an upload is"),
@@ -83,6 +92,15 @@ const SUMMARIES: &[(&str, &str, &str)] = &[
     ("DELETE", "/api/v1/models/{name}", "Delete a model with all its versions"),
     ("GET", "/api/v1/models/{name}/versions", "List a model's versions"),
     ("GET", "/api/v1/models/{name}/versions/{version}", "Show a version of a model"),
+    ("GET", "/api/v1/models/{name}/aliases", "List a model's aliases"),
+    ("GET", "/api/v1/models/{name}/aliases/{alias}", "Show which versions an alias means, and how they do"),
+    ("PUT", "/api/v1/models/{name}/aliases/{alias}", "Say which versions an alias means"),
+    ("DELETE", "/api/v1/models/{name}/aliases/{alias}", "Delete an alias"),
+    ("POST", "/api/v1/models/{name}/aliases/{alias}/promote", "Let the canary serve all calls"),
+    ("POST", "/api/v1/models/{name}/aliases/{alias}/rollback", "Let an alias mean again what it meant before"),
+    ("GET", "/api/v1/models/{name}/deployments", "List the changes of a model's aliases"),
+    ("POST", "/api/v1/models/{name}/deployments", "Let a version serve under an alias, at once or as a canary"),
+    ("GET", "/api/v1/models/{name}/diff", "Show what is different between two versions"),
     //
     ("GET", "/api/v1/egress/rules", "List where guests may send to"),
     ("PUT", "/api/v1/egress/rules/{host}", "Let guests send to a host"),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aimass_core::event::{Limits, Settings, UploadWish};
+use aimass_core::event::{Canary, Change, Deployment, Limits, Route, Settings, Share, UploadWish};
 use aimass_core::identity::{Issuer, KeySource, Revocation};
 use proptest::prelude::*;
 
@@ -30,6 +30,9 @@ enum Step {
     Fail(u8, u8),
     Signer(u8, u8, bool),
     Require(u8, bool),
+    Alias(u8, u8, u8, bool),
+    GoBack(u8, u8, u64),
+    DropAlias(u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,8 +53,62 @@ fn step() -> impl Strategy<Value = Step> {
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Accept(t, id)),
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Fail(t, id)),
         (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, s, add)| Step::Signer(t, s, add)),
-        (t2, any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
+        (t2.clone(), any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
+        (t2.clone(), 0..4u8, 1..4u8, any::<bool>()).prop_map(|(t, o, v, canary)| Step::Alias(t, o, v, canary)),
+        (t2.clone(), 0..4u8, 1..4u64).prop_map(|(t, o, number)| Step::GoBack(t, o, number)),
+        (t2, 0..4u8).prop_map(|(t, o)| Step::DropAlias(t, o)),
     ]
+}
+
+fn route(version: u64, canary: bool) -> Route {
+    let canary = canary.then_some(Canary { version, gate: None, min_requests: 20, after_seconds: None });
+    Route { split: vec![Share { version, weight: 1 }], shadow: None, canary }
+}
+
+/// The alias `prod` says this; or, going back to a deployment, that.
+fn alias_set(tenant: Name, object: Name, route: Route, restores: Option<u64>) -> Event {
+    let change = if restores.is_some() { Change::RolledBack } else { Change::Set };
+    let deployment = Deployment { route, change, restores, gate: None, seen: vec![] };
+    Event::AliasSet { tenant, name: object, alias: name("prod"), deployment }
+}
+
+#[tokio::test]
+async fn a_rollback_goes_past_canaries_and_further_back_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &Options::default()).unwrap();
+    record(&store, created("acme")).await.unwrap();
+    for n in 1..=3 {
+        record(&store, version("acme", "x", n, Digest::of(b""), 0)).await.unwrap();
+    }
+    let (acme, x, prod) = (tenant("acme"), name("x"), name("prod"));
+    let set = |route, restores| record(&store, alias_set(name("acme"), name("x"), route, restores));
+    let row = || store.state().alias(&acme, &x, &prod).unwrap().unwrap();
+    let says = || (row().deployment, row().back);
+    set(route(1, false), None).await.unwrap();
+    assert_eq!(says(), (1, None));
+    set(route(2, true), None).await.unwrap();
+    assert_eq!(says(), (2, Some(1)));
+    set(route(2, false), None).await.unwrap();
+    assert_eq!(says(), (3, Some(1)), "nobody goes back to a canary");
+    set(route(3, false), None).await.unwrap();
+    assert_eq!(says(), (4, Some(3)));
+    set(route(2, false), Some(3)).await.unwrap();
+    assert_eq!(says(), (5, Some(1)));
+    set(route(1, false), Some(1)).await.unwrap();
+    assert_eq!(says(), (6, None));
+    let listed = store.state().deployments(&acme, &x, Some(5), 2).unwrap();
+    assert_eq!(listed.iter().map(|row| row.number).collect::<Vec<_>>(), [4, 3], "newest first, in pages");
+
+    assert_eq!(
+        set(route(4, false), None).await.unwrap_err().code(),
+        aimass_core::Code::Conflict,
+        "there is no version 4"
+    );
+    record(&store, Event::ObjectDeleted { tenant: name("acme"), name: name("x") }).await.unwrap();
+    assert!(store.state().aliases(&acme, &x, None, 9).unwrap().is_empty());
+    assert!(store.state().deployments(&acme, &x, None, 9).unwrap().is_empty());
+    assert_eq!(set(route(1, false), None).await.unwrap_err().code(), aimass_core::Code::NotFound);
+    store.close().await;
 }
 
 async fn take(store: &Store, step: Step) {
@@ -125,6 +182,9 @@ async fn take(store: &Store, step: Step) {
                 Event::RoleSet { tenant: t(n), name: o(role), scopes: vec!["models:read".to_owned()] }
             }
             Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
+            Step::Alias(n, object, version, canary) => alias_set(t(n), o(object), route(version.into(), canary), None),
+            Step::GoBack(n, object, number) => alias_set(t(n), o(object), route(1, false), Some(number)),
+            Step::DropAlias(n, object) => Event::AliasDeleted { tenant: t(n), name: o(object), alias: name("prod") },
         };
         Ok((Some(event), ()))
     });

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::rows::{DataKeyRow, IdempotentRow, ObjectRow, TenantRow, TokenRow, UploadOutcome, VersionRow};
 use super::state::State;
-use super::{identity, keys, uploads};
+use super::{deployments, identity, keys, uploads};
 use crate::journal::Record;
 
 /// sled makes files of large values and does not sync them; so none is large.
@@ -147,8 +147,10 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
                 }
             }
             out.push((keys::settings(tenant, name), None));
+            deployments::forget(state, &mut out, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { deleted: true, public: false, ..object })?;
         }
+        Event::AliasSet { .. } | Event::AliasDeleted { .. } => deployments::changes(state, record, &mut out)?,
         Event::SettingsReplaced { tenant, name, settings } => {
             living(state, tenant, name)?;
             put(&mut out, keys::settings(tenant, name), settings)?;
@@ -189,7 +191,7 @@ pub(super) fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
     state.tenant(tenant)?.map(drop).ok_or_else(Fault::not_found)
 }
 
-fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
+pub(super) fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
     state.object_of(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)
 }
 

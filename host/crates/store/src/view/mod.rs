@@ -1,6 +1,7 @@
 //! The view: the state that the journal describes, in sled, as an index that may be lost at any time.
 
 mod apply;
+mod deployments;
 mod egress;
 mod identity;
 mod index;
@@ -11,6 +12,7 @@ mod state;
 mod uploads;
 
 pub(crate) use apply::changes;
+pub use deployments::{AliasRow, DeploymentRow};
 pub use identity::{IssuerRow, RoleRow};
 pub(crate) use index::Index;
 pub(crate) use open::{JournalEnd, build, open_or_rebuild, rebuild};
