@@ -1,5 +1,7 @@
 //! What `/openapi.json` says, and whether the node does just that.
 
+use std::io::Write as _;
+
 use serde_json::Value;
 
 use crate::support::{Server, aimass, guests, onnx, python};
@@ -22,7 +24,9 @@ fn shells_complete_the_command_line() {
     // Bash itself finds the script sound, and completes with it.
     let script = aimass(&["completions", "bash"])
         + "\nCOMP_WORDS=(aimass sign) COMP_CWORD=1\n_aimass aimass sign aimass\nprintf '%s ' \"${COMPREPLY[@]}\"\n";
-    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(script.as_bytes()).unwrap();
+    let output = std::process::Command::new("bash").arg(file.path()).output().unwrap();
     let completed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(completed.trim(), "signers sign signing-keys", "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -154,18 +154,18 @@ impl<T: JsonSchema> Input for Query<T> {
 }
 
 fn not_null(schema: &mut Value) {
-    if let Some(types) = schema["type"].as_array_mut() {
+    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
             schema["type"] = only.clone();
         }
     }
-    if let Some(choices) = schema["anyOf"].as_array_mut() {
+    if let Some(choices) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         choices.retain(|choice| choice["type"] != "null");
         if let [only] = choices.as_slice() {
             let mut only = only.clone();
-            if !schema["description"].is_null() {
-                only["description"] = schema["description"].clone();
+            if let Some(description) = schema.get("description") {
+                only["description"] = description.clone();
             }
             *schema = only;
         }

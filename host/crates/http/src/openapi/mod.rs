@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 use crate::routes::{Access, Route, routes};
 
-pub(crate) use describe::{Described, Input, Operation, Output};
+pub(crate) use describe::{Described, Input, Operation};
 pub(crate) use errors::Problem;
 pub(crate) use schemas::Schemas;
 

@@ -80,6 +80,7 @@ fn no_comment_is_left(value: &Value) {
             if let Some(Value::String(text)) = fields.get("description") {
                 assert!(!["::", "```", "[`"].iter().any(|sign| text.contains(sign)), "{text}");
             }
+            assert!(fields.get("anyOf").is_none_or(Value::is_array), "{fields:?}");
             fields.values().for_each(no_comment_is_left);
         }
         _ => {}

@@ -13,6 +13,7 @@ use crate::{Asked, Platform};
 
 /// Something that is one thing in the first version and another in the second. Nothing where they are alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ChangeOf{T}")]
 pub struct Changed<T> {
     /// In the first.
     pub from: T,
