@@ -16,7 +16,11 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
         .replace("{kid}", "k")
+        .replace("{key}", "s")
         .replace("{upload}", "0198c0de000070008000000000000000")
+        .replace("{webhook}", "done")
+        .replace("{delivery}", "msg_0198c0de000070008000000000000000")
+        .replace("{invocation}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
         .replace("{host}", "api.example.com")
         .replace("{alias}", "prod")
@@ -74,6 +78,8 @@ fn f35_every_route_is_guarded() {
     }
     acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
+    let webhook = json!({ "name": "done", "url": "https://hooks.example.com/" });
+    acme.post("/api/v1/webhooks", &webhook).expect(201);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
     let jti = tokens["items"][0]["jti"].as_str().unwrap();
 
@@ -105,8 +111,9 @@ fn f35_every_route_is_guarded() {
 
         let theirs = call(&other, &route, &path);
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
-        let names_something =
-            ["{name}", "{jti}", "{model}", "{upload}", "{signer}"].iter().any(|part| route.path.contains(part));
+        let names_something = ["{name}", "{jti}", "{model}", "{upload}", "{signer}", "{invocation}", "{webhook}"]
+            .iter()
+            .any(|part| route.path.contains(part));
         match route.access {
             // Lists of one's own; what is not there is not ready; errors of a stream stand in its messages.
             _ if is_grpc || ends(&["index", "stats"]) => {
@@ -123,6 +130,7 @@ fn f35_every_route_is_guarded() {
             _ if ["/aliases/", "/deployments", "/diff"].iter().any(|part| path.contains(part)) => {
                 assert_eq!(theirs.status, if path.ends_with("/diff") { 400 } else { 404 }, "{} {path}", route.method);
             }
+            _ if path.contains("/secrets/") => assert_eq!(theirs.status, 404, "{} {path}", route.method),
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
             _ if route.method == "PUT" && route.path.contains("/sign") => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");

@@ -450,6 +450,36 @@ fn aliases_go_with_what_they_are_of() {
 }
 
 #[test]
+fn a_version_that_an_alias_names_is_not_deleted() {
+    let server = Server::start();
+    let acme = with_models(&server);
+    let delete = |version: u64| acme.delete(&format!("/api/v1/models/m/versions/{version}"));
+    acme.put_json(PROD, &json!({ "version": 2 })).expect(200);
+    acme.put_json(PROD, &json!({ "version": 1 })).expect(200);
+    acme.put_json("/api/v1/models/m/aliases/old", &json!({ "version": 3, "shadow": 2 })).expect(200);
+    let refused = delete(1).problem(409, "conflict").json();
+    assert!(refused["detail"].as_str().unwrap().contains("alias `prod`"), "{refused}");
+    assert!(delete(2).problem(409, "conflict").text().contains("alias `old`"), "a shadow is named as well");
+    assert!(delete(3).problem(409, "conflict").text().contains("newest"));
+    acme.delete("/api/v1/models/m/aliases/old").expect(204);
+
+    assert_eq!(served(infer(&acme, "m/versions/2", &[])), 2);
+    delete(2).expect(204);
+    delete(2).problem(404, "not_found");
+    infer(&acme, "m/versions/2", &[]).expect(404);
+    acme.put_json(PROD, &split(&[(1, 1), (2, 1)])).problem(409, "conflict");
+    // The alias said 2 before, and cannot any more.
+    acme.post(&format!("{PROD}/rollback"), &json!({})).problem(409, "conflict");
+    assert_eq!(served(infer(&acme, "m", &[])), 1);
+    let versions = acme.get("/api/v1/models/m/versions").expect(200).json();
+    let numbers: Vec<_> = versions["items"].as_array().unwrap().iter().map(|v| v["version"].clone()).collect();
+    assert_eq!(numbers, [json!(1), json!(3)]);
+    acme.put("/api/v1/models/m", &onnx::relu(6)).expect(201);
+    assert_eq!(acme.get("/api/v1/models/m").expect(200).json()["latest_version"], 4);
+    acme.delete("/api/v1/plugins/m/versions/1").problem(404, "not_found");
+}
+
+#[test]
 fn the_command_line_deploys_promotes_rolls_back_and_compares() {
     let server = Server::start();
     let acme = with_models(&server);
@@ -471,8 +501,15 @@ fn the_command_line_deploys_promotes_rolls_back_and_compares() {
     assert_eq!(listed.as_array().unwrap().len(), 1);
 
     assert!(run(&["diff", "m", "2", "3"]).contains("digest: "));
+    assert_eq!(run(&["models", "delete", "m", "--version", "2"]).trim(), "deleted m@2");
+    let file = server.data.join("m.onnx");
+    std::fs::write(&file, onnx::matrix(4, 2)).unwrap();
+    let out = run(&["models", "push", "m", file.to_str().unwrap()]);
+    assert!(!out.contains("stays"), "{out}");
+    std::fs::write(&file, onnx::relu(5)).unwrap();
+    let out = run(&["models", "push", "m", file.to_str().unwrap()]);
+    assert!(out.contains("m:prod stays 3; `aimass deploy m --version 4` changes that"), "{out}");
     assert!(run(&["diff", "m", "3", "3"]).contains("no difference"));
-    acme.put("/api/v1/models/m", &onnx::relu(5)).expect(201);
     let out = run(&["diff", "m", "1", "4"]);
     assert!(out.contains("input x: FP32 [1,4] -> FP32 [1,5]") && out.contains("may not be able to call"), "{out}");
     let diff: Value = serde_json::from_str(&run(&["diff", "m", "1", "4", "--json"])).unwrap();

@@ -30,6 +30,12 @@ def map_path_parameters(context, path_parameters):
     return path_parameters
 
 
+@schemathesis.serializer("application/wasm")
+def as_it_is(context, value):
+    """Made-up components: anything but one."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 checks = [
     "not_a_server_error",
     "status_code_conformance",
@@ -39,7 +45,7 @@ checks = [
     "ignored_auth",
 ]
 arguments = ["run", f"{url}/openapi.json", "--url", url, "--phases", "coverage,fuzzing", "--max-examples", examples]
-arguments += ["--checks", ",".join(checks), "--seed", "1", "--continue-on-failure", "--workers", "2", "--no-color"]
+arguments += ["--checks", ",".join(checks), "--seed", "1", "--continue-on-failure", "--no-color"]
 arguments += ["--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off"]
 if token:
     arguments += ["--header", f"Authorization: Bearer {token}"]

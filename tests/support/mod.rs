@@ -46,6 +46,8 @@ pub const ALL_SCOPES: &[&str] = &[
     "egress:read",
     "egress:write",
     "usage:read",
+    "webhooks:read",
+    "webhooks:write",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.

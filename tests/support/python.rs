@@ -20,6 +20,8 @@ static CLIENTS: Environment = Environment { requirements: "requirements.txt", op
 /// What the example plugins are compared with.
 static REFERENCES: Environment =
     Environment { requirements: "references.txt", options: &["--no-deps"], folder: OnceLock::new() };
+/// Standard Webhooks' own library.
+static WEBHOOKS: Environment = Environment { requirements: "webhooks.txt", options: &[], folder: OnceLock::new() };
 /// What tokens are forged with.
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
 /// What calls the whole API.
@@ -70,6 +72,14 @@ pub fn attacker(script: &str, arguments: &[&str]) -> String {
 /// The same for a script that needs the packages of `schemathesis.txt`.
 pub fn caller(script: &str, arguments: &[&str]) -> String {
     run(CALLERS.python().arg(path(script)).args(arguments))
+}
+
+/// Runs a script that reads `input` and needs the packages of `webhooks.txt`, and returns what it printed.
+pub fn webhooks(script: &str, input: &[u8]) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    file.rewind().unwrap();
+    run(WEBHOOKS.python().arg(path(script)).stdin(file))
 }
 
 /// Starts a client that talks over its standard input and output.

@@ -14,16 +14,20 @@ mod engines;
 mod guest;
 mod help;
 mod identity;
+mod invocations;
 mod invoke;
+mod logs;
 mod objects;
 mod openapi;
 mod output;
+mod secrets;
 mod serve;
 mod signers;
 mod tenants;
-mod trust;
+pub(crate) mod trust;
 mod uploads;
 mod usage;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -107,6 +111,9 @@ enum Command {
     Push(guest::Push),
     /// Call a plugin or a model
     Invoke(invoke::Invoke),
+    /// List asynchronous calls, show what came of them, cancel and retry them
+    #[command(subcommand)]
+    Invocations(invocations::Invocations),
     /// List, show, delete and configure plugins
     #[command(subcommand)]
     Plugins(objects::Plugins),
@@ -126,14 +133,20 @@ enum Command {
     /// Say which versions serve under which names
     #[command(subcommand)]
     Aliases(deploy::Aliases),
+    /// Set, list and delete secrets of plugins
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Say whose signatures on plugins count
     #[command(subcommand)]
     Signers(signers::Signers),
     /// Sign a component, without sending anything
     Sign(signers::Sign),
-    /// Create, list and limit tenants (the operator)
+    /// Create, list, limit and erase tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
+    /// List and rotate the keys that seal what tenants bring (the operator)
+    #[command(subcommand)]
+    Keys(secrets::Keys),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
@@ -157,6 +170,11 @@ enum Command {
     /// Say where guests may send to, and across which regions
     #[command(subcommand)]
     Egress(egress::Egress),
+    /// Show what a plugin's calls log, also as it comes
+    Logs(logs::Logs),
+    /// Say where to tell that asynchronous calls have ended
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     /// Show what a tenant used, hour by hour
     Usage(usage::Usage),
     /// List the engines that run models on this machine, or install one
@@ -196,6 +214,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Build(c) => c.run(json).map(drop),
             Command::Push(c) => c.run(&connection.open()?, json).await,
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
+            Command::Invocations(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Deploy(c) => c.run(&connection.open()?, json).await,
@@ -204,6 +223,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Deployments(c) => c.run(&connection.open()?, json).await,
             Command::Diff(c) => c.run(&connection.open()?, json).await,
             Command::Aliases(c) => c.run(&connection.open()?, json).await,
+            Command::Secrets(c) => c.run(&connection.open()?, json).await,
+            Command::Keys(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
@@ -216,6 +237,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Restore(c) => c.run(json),
             Command::Rebuild(c) => c.run(json),
             Command::Egress(c) => c.run(&connection.open()?, json).await,
+            Command::Logs(c) => c.run(&connection.open()?, json).await,
+            Command::Webhooks(c) => c.run(&connection.open()?, json).await,
             Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Openapi(c) => c.run(),
             Command::Completions(c) => c.run(),

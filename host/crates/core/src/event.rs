@@ -1,6 +1,9 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 mod deployment;
+mod quota;
+mod sealing;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -8,12 +11,16 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use quota::{QuotaLimits, QuotaWarning};
+
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
-use crate::usage::Usage;
+use crate::usage::{ObjectUsage, Usage};
 use crate::{Digest, Name, Signature};
 
-pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
+pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
+pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
+pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -150,6 +157,9 @@ pub struct Limits {
     /// Memory that its loaded models take together, MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_memory_mib: Option<NonZeroU32>,
+    /// What it may keep, and use in a day.
+    #[serde(flatten)]
+    pub quotas: QuotaLimits,
 }
 
 /// One change of state. Records of released variants stay readable: fields are only added, with defaults.
@@ -172,6 +182,10 @@ pub enum Event {
         /// The key, wrapped, hex.
         key: String,
     },
+    /// Every tenant's data key was wrapped anew.
+    DataKeysRewrapped(DataKeysRewrapped),
+    /// A tenant is gone with all that it had.
+    TenantErased(TenantErased),
     /// A tenant's limits were replaced.
     TenantLimitsSet {
         /// Whose.
@@ -224,7 +238,7 @@ pub enum Event {
     UploadAccepted {
         /// Whose.
         tenant: Name,
-        /// The upload's id: that of the request which brought it.
+        /// The upload's id.
         id: String,
         /// Under which name.
         name: Name,
@@ -291,34 +305,31 @@ pub enum Event {
         name: Name,
     },
     /// An alias says something else from now on.
-    AliasSet {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-        /// What it says, and why.
-        deployment: Deployment,
-    },
+    AliasSet(AliasSet),
     /// An alias is gone. What it said before stays listed.
-    AliasDeleted {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-    },
+    AliasDeleted(AliasDeleted),
+    /// A version was deleted, which no alias named.
+    VersionDeleted(VersionDeleted),
     /// A plugin's settings were replaced.
     SettingsReplaced {
         /// Whose.
         tenant: Name,
         /// Which plugin's.
         name: Name,
-        /// All of them.
+        /// All of them, in the records of before they were sealed.
+        #[serde(default, skip_serializing_if = "Settings::is_empty")]
         settings: Settings,
+        /// The number of the configuration that this makes; it is the next one. 0 where nothing was sealed yet.
+        #[serde(default)]
+        number: u64,
+        /// All of them, sealed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<Sealed>,
     },
+    /// A plugin's secret was set.
+    SecretSet(SecretSet),
+    /// A plugin's secret was deleted.
+    SecretDeleted(SecretDeleted),
     /// A plugin may (or may no longer) be called without a token at `/fn`.
     PublicAccessSet {
         /// Whose.
@@ -448,11 +459,59 @@ pub enum Event {
         /// How many such requests this stands for.
         count: u64,
     },
+    /// An asynchronous call was given up. It changes nothing here: the queue knows more of it.
+    InvocationGivenUp {
+        /// Whose.
+        tenant: Name,
+        /// The call's id.
+        id: String,
+        /// The plugin or model that was called.
+        name: String,
+        /// The code of the last attempt's fault.
+        code: String,
+    },
+    /// A webhook endpoint was made, or replaced by this.
+    WebhookSet {
+        /// Whose.
+        tenant: Name,
+        /// What the tenant calls it.
+        name: Name,
+        /// The endpoint.
+        endpoint: WebhookEndpoint,
+    },
+    /// A webhook endpoint is gone.
+    WebhookRemoved {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+    },
     /// What a tenant used in one hour, so far.
     UsageRecorded {
         /// Whose.
         tenant: Name,
         /// All of the hour, in place of what was recorded of it before.
         usage: Usage,
+    },
+    /// The same of single plugins and models.
+    ObjectUsageRecorded {
+        /// Whose.
+        tenant: Name,
+        /// All of their hours, in place of what was recorded of them before.
+        objects: Vec<ObjectUsage>,
+    },
+    /// Four fifths of a tenant's quota are used.
+    QuotaWarned {
+        /// Whose.
+        tenant: Name,
+        /// Which, and how much of it.
+        warning: QuotaWarning,
+    },
+    /// What a tenant used long ago is shown no longer.
+    UsagePruned {
+        /// Whose.
+        tenant: Name,
+        /// The hours that began before this, seconds since the epoch.
+        before: u64,
     },
 }

@@ -9,6 +9,7 @@ pub mod event;
 pub mod fault;
 pub mod identity;
 pub mod limits;
+pub mod logs;
 pub mod name;
 pub mod outgoing;
 pub mod policy;
@@ -16,6 +17,7 @@ pub mod seam;
 pub mod signature;
 pub mod tenant;
 pub mod tensor;
+pub mod trace;
 pub mod usage;
 
 pub use digest::Digest;

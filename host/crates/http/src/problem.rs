@@ -6,10 +6,11 @@ use std::time::Duration;
 use aimass_core::{Code, Fault, Source};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, StatusCode};
 use serde_json::json;
 
+use crate::request::REQUEST_ID;
 use crate::{grpc, routing};
 
 /// A fault on its way out. Its body is written by [`finish`], which knows the path.
@@ -42,20 +43,21 @@ pub(crate) fn status(code: Code) -> StatusCode {
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Code::InvalidComponent
+        Code::IdempotencyKeyReused
+        | Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget
         | Code::InvalidSignature
         | Code::InvalidModel
         | Code::UnsupportedDevice
         | Code::UnsupportedOperation => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
         Code::PluginTrap | Code::PluginResourceLimit | Code::PluginFault => StatusCode::BAD_GATEWAY,
         Code::PluginDeadline => StatusCode::GATEWAY_TIMEOUT,
         Code::CallDepth => StatusCode::LOOP_DETECTED,
         Code::Internal | Code::Integrity => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Unavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+        Code::StorageFull | Code::StorageQuota => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
 
@@ -87,7 +89,7 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
 
 fn named(request: &str, mut response: Response) -> Response {
     if let Ok(id) = HeaderValue::from_str(request) {
-        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
@@ -145,7 +147,8 @@ mod tests {
         for &code in Code::ALL {
             let status = status(code).as_u16();
             match code.source() {
-                Source::Caller => assert!((400..500).contains(&status), "{code}"),
+                // WebDAV's status for a quota (RFC 4331): whose it is, the caller knows.
+                Source::Caller => assert!((400..500).contains(&status) || code == Code::StorageQuota, "{code}"),
                 Source::Plugin => assert!([502, 504, 508].contains(&status), "{code}"),
                 Source::Platform => assert!([500, 503, 507].contains(&status), "{code}"),
             }

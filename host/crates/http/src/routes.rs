@@ -73,6 +73,9 @@ impl Table {
         t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
         t.add(get, "/api/v1/tenants/{tenant}", Operator, api::tenants::show);
         t.add(patch, "/api/v1/tenants/{tenant}/limits", Operator, api::tenants::limit);
+        t.add(delete, "/api/v1/tenants/{tenant}", Operator, api::keys::erase);
+        t.add(get, "/api/v1/keys", Operator, api::keys::list);
+        t.add(post, "/api/v1/keys", Operator, api::keys::rotate);
         t.add(get, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::list_for);
         t.add(post, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::mint_for);
         t.add(delete, "/api/v1/tenants/{tenant}/tokens/{jti}", Operator, api::tokens::revoke_for);
@@ -107,8 +110,18 @@ impl Table {
         t.add(delete, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::delete);
         t.add(get, "/api/v1/plugins/{name}/versions", Tenant(Scope::PluginsRead), api::plugins::versions);
         t.add(get, "/api/v1/plugins/{name}/versions/{version}", Tenant(Scope::PluginsRead), api::plugins::version);
+        t.add(
+            delete,
+            "/api/v1/plugins/{name}/versions/{version}",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::delete_version,
+        );
         t.add(get, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsRead), api::plugins::settings);
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
+        t.add(get, "/api/v1/plugins/{name}/secrets", Tenant(Scope::PluginsRead), api::secrets::list);
+        t.add(put, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::set);
+        t.add(delete, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::delete);
+        t.add(get, "/api/v1/plugins/{name}/logs", Tenant(Scope::PluginsRead), api::logs::tail);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
         t.add(get, "/api/v1/plugins/{name}/aliases", Tenant(Scope::PluginsRead), api::deployments::aliases);
@@ -151,6 +164,12 @@ impl Table {
         t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+        t.add(
+            delete,
+            "/api/v1/models/{name}/versions/{version}",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::delete_version,
+        );
 
         t.add(get, "/api/v1/models/{name}/aliases", Tenant(Scope::ModelsRead), api::deployments::aliases);
         t.add(get, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsRead), api::deployments::alias);
@@ -185,8 +204,30 @@ impl Table {
         t.add(delete, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::remove_transfer);
         t.add(get, "/api/v1/egress/region", Tenant(Scope::EgressRead), api::egress::region);
         t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
+        // As for calls: one of two scopes is needed.
+        t.add(get, "/api/v1/invocations", Token, api::invocations::list);
+        t.add(get, "/api/v1/invocations/{invocation}", Token, api::invocations::show);
+        t.add(delete, "/api/v1/invocations/{invocation}", Token, api::invocations::cancel);
+        t.add(get, "/api/v1/invocations/{invocation}/result", Token, api::invocations::result);
+        t.add(post, "/api/v1/invocations/{invocation}/retry", Token, api::invocations::retry);
+        t.add(get, "/api/v1/webhooks", Tenant(Scope::WebhooksRead), api::webhooks::list);
+        t.add(post, "/api/v1/webhooks", Tenant(Scope::WebhooksWrite), api::webhooks::create);
+        t.add(get, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksRead), api::webhooks::show);
+        t.add(patch, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::change);
+        t.add(delete, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::remove);
+        t.add(post, "/api/v1/webhooks/{webhook}/secret", Tenant(Scope::WebhooksWrite), api::webhooks::renew_secret);
+        t.add(post, "/api/v1/webhooks/{webhook}/test", Tenant(Scope::WebhooksWrite), api::webhooks::test);
+        t.add(get, "/api/v1/webhooks/{webhook}/deliveries", Tenant(Scope::WebhooksRead), api::webhooks::deliveries);
+        t.add(
+            post,
+            "/api/v1/webhooks/{webhook}/deliveries/{delivery}/retry",
+            Tenant(Scope::WebhooksWrite),
+            api::webhooks::retry,
+        );
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
+        t.add(get, "/api/v1/quotas", Tenant(Scope::UsageRead), api::quotas::own);
+        t.add(get, "/api/v1/tenants/{tenant}/quotas", Operator, api::quotas::of_tenant);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);

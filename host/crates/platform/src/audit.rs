@@ -239,7 +239,7 @@ fn shown(
         return Ok(None);
     }
     // Nobody did it, and there is one a minute: shown to who asks for it.
-    if query.kind.is_none() && kind == "usage_recorded" {
+    if query.kind.is_none() && ["usage_recorded", "object_usage_recorded"].contains(&kind.as_str()) {
         return Ok(None);
     }
     let mut tenant = text("tenant");
@@ -256,6 +256,7 @@ fn shown(
         (actor.token, actor.request) = (None, None);
     }
     let object = match (text("name"), &fields["version"]) {
+        (Some(name), _) if kind.starts_with("secret_") => Some([name, text("key").unwrap_or_default()].join(" ")),
         (Some(name), Value::Number(version)) => Some(format!("{name}@{version}")),
         (Some(name), _) if fields["alias"].is_string() => text("alias").map(|alias| format!("{name}:{alias}")),
         (Some(name), _) => Some(name),

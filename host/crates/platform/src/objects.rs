@@ -157,6 +157,7 @@ impl Platform {
             .await?;
         self.directory.forget(tenant, name);
         self.records.forget(tenant, name);
+        self.logs.forget(tenant, name);
         self.rollouts.forget(tenant, name);
         Ok(())
     }

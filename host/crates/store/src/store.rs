@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aimass_core::event::{Actor, Event};
 use aimass_core::seam::KeyValue;
-use aimass_core::{Code, Fault, Result};
+use aimass_core::{Code, Fault, Result, Tenant};
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
+use zeroize::Zeroizing;
 
 use crate::blobs::Blobs;
 use crate::failure::{io_fault, make_folder};
@@ -17,8 +18,9 @@ use crate::kv::GuestData;
 use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
+use crate::queue::Queue;
 use crate::schema;
-use crate::seal::{Keys, Vault};
+use crate::seal::{KeyFile, Keys, Vault};
 use crate::view::{self, JournalEnd, Pending, State};
 use crate::writer::{self, Shared, Write, Writer};
 
@@ -65,6 +67,8 @@ struct Inner {
     writes: Arc<Committer<Write>>,
     data: Arc<GuestData>,
     blobs: Blobs,
+    queue: Arc<Queue>,
+    keys: Keys,
     _lock: Arc<FolderLock>,
 }
 
@@ -76,11 +80,11 @@ impl Store {
     /// # Errors
     /// `conflict` if another server uses the folder, a newer release wrote it, or the key file does not open it; `integrity`, with file and offset, if what was acknowledged is
     /// damaged: then nothing is changed. `storage_full` and `internal` from the disk.
-    pub fn open(dir: &Path, key_file: &Path) -> Result<Self> {
-        Self::open_with(dir, key_file, Options::default())
+    pub fn open(dir: &Path, key_file: impl Into<KeyFile>) -> Result<Self> {
+        Self::open_with(dir, key_file.into(), Options::default())
     }
 
-    pub(crate) fn open_with(dir: &Path, key_file: &Path, options: Options) -> Result<Self> {
+    pub(crate) fn open_with(dir: &Path, key_file: KeyFile, options: Options) -> Result<Self> {
         schema::check(dir)?;
         make_folder(dir)?;
         let lock = Arc::new(FolderLock::take(dir)?);
@@ -96,7 +100,6 @@ impl Store {
         // Before anything is written or swept: without its key nothing here is of use.
         let vault = Arc::new(Vault::open(key_file, &State::committed(Arc::clone(&index)))?);
         schema::mark(dir)?;
-        let data = Arc::new(GuestData::open(dir, &options, Arc::clone(&lock))?);
         let shared = Arc::new(Shared {
             index: ArcSwap::new(index),
             sequence: AtomicU64::new(end.seq),
@@ -116,14 +119,17 @@ impl Store {
             _lock: Arc::clone(&lock),
         };
         let writes = Arc::new(Committer::start("store-journal", log, writer, &options)?);
-        let blobs = Blobs::open(dir, Keys::new(vault, Arc::clone(&writes)))?;
+        let keys = Keys::new(vault, Arc::clone(&writes));
+        let data = Arc::new(GuestData::open(dir, &options, keys.clone(), Arc::clone(&lock))?);
+        let blobs = Blobs::open(dir, keys.clone())?;
+        let queue = Arc::new(Queue::open(dir, &options, Arc::clone(&lock), keys.clone())?);
         if opened.journal_is_short {
             // What the lost records named would be swept.
             tracing::error!("no blobs are swept, since the journal has lost records");
         } else {
             blobs.sweep(&State::committed(shared.index.load_full()))?;
         }
-        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, _lock: lock })))
+        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, queue, keys, _lock: lock })))
     }
 
     /// Decides and records one change of state.
@@ -164,6 +170,16 @@ impl Store {
         self.0.shared.records.subscribe()
     }
 
+    /// How the tenants' keys are had.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// The guests' key-value data.
+    pub(crate) fn data(&self) -> &GuestData {
+        &self.0.data
+    }
+
     /// The tenants' uploaded bytes.
     pub fn blobs(&self) -> &Blobs {
         &self.0.blobs
@@ -172,6 +188,19 @@ impl Store {
     /// The guests' key-value data. The folder stays in use until this is dropped as well, or the store closed.
     pub fn key_value(&self) -> Arc<dyn KeyValue> {
         Arc::clone(&self.0.data) as Arc<dyn KeyValue>
+    }
+
+    /// A key of a tenant's own for what `context` says. The same each time, and gone with the tenant's data key.
+    ///
+    /// # Errors
+    /// `storage_full`, `unavailable` if the tenant has no data key yet and gets none.
+    pub async fn derived_key(&self, tenant: &Tenant, context: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>> {
+        Ok(self.0.keys.get_or_create(tenant.name()).await?.derive(context))
+    }
+
+    /// The calls that were accepted, and what became of them.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.0.queue
     }
 
     /// The number and the hash of the last record that [`Store::state`] shows.
@@ -195,7 +224,7 @@ impl Store {
         verify_journal(&self.0.dir)
     }
 
-    /// Both threads live, what was written last was written, and the index follows the journal. After a full disk it
+    /// The threads live, what was written last was written, and the index follows the journal. After a full disk it
     /// tries whether there is room again, so that nobody has to write to find out. Blocks shortly in that case.
     ///
     /// # Errors
@@ -212,13 +241,15 @@ impl Store {
             probe.map_err(|e| io_fault("probe the disk", &e))
         };
         self.0.writes.healthy(&judge)?;
-        self.0.data.healthy(&judge)
+        self.0.data.healthy(&judge)?;
+        self.0.queue.healthy(&judge)
     }
 
-    /// Ends both threads when what was sent to them is done, and writes the index out. Later writes are refused.
+    /// Ends the threads when what was sent to them is done, and writes the index out. Later writes are refused.
     pub async fn close(self) {
         self.0.writes.close().await;
         self.0.data.close().await;
+        self.0.queue.close().await;
     }
 }
 

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Name;
+
 /// A version, and its part of an alias's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +43,7 @@ pub struct Canary {
     /// What must hold of its figures (CEL); when it does not, the alias goes back by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<String>,
-    /// Calls that it must have had before the gate is asked.
+    /// Calls that it must have had in the last minute, or else the last hour, before the gate is asked.
     pub min_requests: u64,
     /// Seconds after which it is promoted by itself, if the gate holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,4 +110,39 @@ pub struct Deployment {
     /// The figures that it was decided by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Seen>,
+}
+
+/// An alias says something else from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasSet {
+    /// Whose.
+    pub tenant: Name,
+    /// Which plugin's or model's.
+    pub name: Name,
+    /// Which alias.
+    pub alias: Name,
+    /// What it says, and why.
+    pub deployment: Deployment,
+}
+
+/// An alias is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasDeleted {
+    /// Whose.
+    pub tenant: Name,
+    /// Which plugin's or model's.
+    pub name: Name,
+    /// Which alias.
+    pub alias: Name,
+}
+
+/// A version is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionDeleted {
+    /// Whose.
+    pub tenant: Name,
+    /// Which plugin's or model's.
+    pub name: Name,
+    /// Its number, which is never given again.
+    pub version: u64,
 }

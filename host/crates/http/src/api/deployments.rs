@@ -158,6 +158,17 @@ pub(crate) async fn deployments(
     Ok(Answer(app.platform().deployments(ask.asked(), (kind, &name), after, paging.limit)?))
 }
 
+pub(crate) async fn delete_version(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    params: Params,
+) -> Result<StatusCode, Rejection> {
+    let (name, version) = (params.get("name")?, params.version()?.unwrap_or_default());
+    app.platform().delete_version(ask.asked(), (kind, &name), version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `?from=2&to=3`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -20,6 +20,7 @@ pub(crate) fn code(code: Code) -> tonic::Code {
         Code::UploadInProgress => tonic::Code::Aborted,
         Code::Conflict
         | Code::PreconditionFailed
+        | Code::IdempotencyKeyReused
         | Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget
@@ -29,9 +30,12 @@ pub(crate) fn code(code: Code) -> tonic::Code {
         | Code::UnsupportedDevice => tonic::Code::FailedPrecondition,
         Code::MethodNotAllowed | Code::UnsupportedMediaType | Code::UnsupportedOperation => tonic::Code::Unimplemented,
         // As every gRPC library answers a message that is too large.
-        Code::PayloadTooLarge | Code::RateLimited | Code::PluginResourceLimit | Code::StorageFull => {
-            tonic::Code::ResourceExhausted
-        }
+        Code::PayloadTooLarge
+        | Code::RateLimited
+        | Code::QuotaExceeded
+        | Code::StorageQuota
+        | Code::PluginResourceLimit
+        | Code::StorageFull => tonic::Code::ResourceExhausted,
         Code::PluginTrap | Code::PluginFault | Code::CallDepth => tonic::Code::Unknown,
         Code::PluginDeadline => tonic::Code::DeadlineExceeded,
         Code::Internal => tonic::Code::Internal,

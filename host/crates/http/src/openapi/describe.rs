@@ -24,6 +24,8 @@ pub(crate) struct Operation {
     pub(super) body: Option<Value>,
     /// What it answers when it does what it was asked for, by status.
     pub(super) answers: BTreeMap<u16, Value>,
+    /// What it answers with any other status.
+    pub(super) otherwise: Option<Value>,
     /// Statuses of refusals and failures.
     pub(super) errors: BTreeSet<u16>,
     /// It takes or gives something that its types do not describe: [`details`](super::details) has to.

@@ -1,6 +1,6 @@
 //! What the types of a handler do not say, by method and path.
 
-use aimass_platform::{Scope, VersionDocument};
+use aimass_platform::{LogDocument, ObjectUsageDocument, Page, Scope, UsageDocument, VersionDocument};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -24,11 +24,26 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
         }
         // The newest version is loaded to say where it runs.
         ("GET", "/api/v1/models/{name}") => operation.errors.extend([422]),
-        ("POST", "/api/v1/roles") => {
-            if let Some(mut answer) = operation.answers.get(&201).cloned() {
-                answer["description"] = "Replaced.".into();
-                operation.answers.insert(200, answer);
+        ("POST", "/api/v1/roles") => or_replaced(operation),
+        ("PUT", "/api/v1/plugins/{name}/secrets/{key}") => {
+            let value = json!({ "application/octet-stream": { "schema": { "description": "The value, as it is." } } });
+            operation.body = Some(json!({ "required": true, "content": value }));
+            or_replaced(operation);
+        }
+        ("GET", "/api/v1/plugins/{name}/logs") => logs(operation, schemas),
+        ("GET", "/api/v1/usage" | "/api/v1/tenants/{tenant}/usage") => usage(operation, schemas),
+        ("GET", "/api/v1/invocations/{invocation}/result") => {
+            let any = json!({ "description": "As the call was answered.", "content": { "*/*": {} } });
+            operation.answers.insert(200, any.clone());
+            operation.otherwise = Some(any);
+        }
+        // They are put into a queue.
+        ("POST", path) if path.ends_with("/retry") || path.ends_with("/test") => {
+            if let Some(mut answer) = operation.answers.remove(&201) {
+                answer["description"] = "It waits for its turn.".into();
+                operation.answers.insert(202, answer);
             }
+            operation.errors.insert(429);
         }
         (_, path) if path.contains("/aliases/") || (path.ends_with("/deployments") && route.method == Method::POST) => {
             if let Some(answer) = operation.answers.get_mut(&200) {
@@ -36,6 +51,8 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
                 answer["headers"] = json!({ "etag": { "description": tag, "schema": { "type": "string" } } });
             }
         }
+        // Another tenant's part.
+        ("GET", "/api/v1/audit") => operation.may_fail(&[404]),
         ("GET", "/api/v1/audit/export") => {
             let line = json!({ "type": "string", "description": "A JSON object a line." });
             operation.answer(200, "The next lines; none behind the last.", "application/x-ndjson", &line);
@@ -63,7 +80,36 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
         ("GET", "/openapi.json") => {
             operation.answer(200, "This document.", "application/json", &json!({ "type": "object" }));
         }
-        (method, path) => oip::add(method, path, operation),
+        (method, path) => oip::add(method, path, operation, schemas),
+    }
+}
+
+/// What is made may also replace what was there.
+fn or_replaced(operation: &mut Operation) {
+    if let Some(mut answer) = operation.answers.get(&201).cloned() {
+        answer["description"] = "Replaced.".into();
+        operation.answers.insert(200, answer);
+    }
+}
+
+fn logs(operation: &mut Operation, schemas: &mut Schemas) {
+    operation.answer(200, "The lines, newest first.", "application/json", &schemas.answer::<Page<LogDocument>>());
+    let events = "With `Accept: text/event-stream`, lines as they come: events `line` with a document, and `lost` with \
+                  how many were missed.";
+    if let Some(answer) = operation.answers.get_mut(&200) {
+        answer["content"]["text/event-stream"] = json!({ "schema": { "type": "string", "description": events } });
+    }
+    let says = "Where a reader of events that was cut off goes on.";
+    operation.parameter("header", "Last-Event-ID", false, says, json!({ "type": "string" }));
+}
+
+fn usage(operation: &mut Operation, schemas: &mut Schemas) {
+    let hours = schemas.answer::<Page<UsageDocument>>();
+    let objects = schemas.answer::<Page<ObjectUsageDocument>>();
+    let schema = json!({ "anyOf": [hours, objects] });
+    operation.answer(200, "What was used, by hour, or by hour and object.", "application/json", &schema);
+    if let Some(answer) = operation.answers.get_mut(&200) {
+        answer["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
     }
 }
 
@@ -71,10 +117,10 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
 fn upload(operation: &mut Operation, schemas: &mut Schemas, media_type: &str, what: &str) {
     let bytes = json!({ media_type: { "schema": { "description": what } } });
     operation.body = Some(json!({ "required": true, "content": bytes }));
-    for name in ["IdempotencyKey", "IfMatch", "Prefer"] {
+    for name in ["IfMatch", "Prefer"] {
         operation.parameters.push(json!({ "$ref": format!("#/components/parameters/{name}") }));
     }
-    operation.errors.extend([403, 412, 413, 422]);
+    operation.errors.extend([403, 412, 413, 422, 429]);
     let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     let found = json!({
         "etag": text("The version's digest in double quotes, for `If-Match`."),
@@ -103,7 +149,8 @@ fn upload(operation: &mut Operation, schemas: &mut Schemas, media_type: &str, wh
 
 /// The scopes one of which a call needs whose route takes every token.
 pub(super) fn one_of_scopes(path: &str) -> &'static [Scope] {
-    if path.starts_with("/v2") { &[Scope::PluginsInvoke, Scope::ModelsInvoke] } else { Scope::ALL }
+    let calls = path.starts_with("/v2") || path.starts_with("/api/v1/invocations");
+    if calls { &[Scope::PluginsInvoke, Scope::ModelsInvoke] } else { Scope::ALL }
 }
 
 /// A part of the path that is in braces.
@@ -119,6 +166,8 @@ pub(super) fn path_parameter(name: &str) -> Value {
         }
         "alias" => is("The alias.", reference("Name")),
         "signer" => is("What the tenant calls the signer.", reference("Name")),
+        "webhook" => is("What the tenant calls the endpoint.", reference("Name")),
+        "key" => is("What a guest asks for it by.", id),
         "from" => is("The region that the data is labelled with.", reference("Name")),
         "to" => is("The region of the destination.", reference("Name")),
         "version" => is("The version's number.", json!({ "type": "integer", "format": "uint64", "minimum": 1 })),
@@ -135,7 +184,8 @@ pub(super) fn shared_parameters() -> Value {
     json!({
         "IdempotencyKey": header(
             "Idempotency-Key",
-            "A key of the caller's choice: the same request with the same key is done once, and answered alike.",
+            "A key of the caller's choice: the same request with the same key is done once and answered alike. With another \
+             request it is refused (422).",
             json!({ "type": "string", "minLength": 1 }),
         ),
         "IfMatch": header(
@@ -143,9 +193,15 @@ pub(super) fn shared_parameters() -> Value {
             "Only if the newest version has this digest, else 412.",
             json!({ "type": "string", "pattern": "^\"sha256:[0-9a-f]{64}\"$" }),
         ),
+        "Callback": header(
+            "aimass-callback",
+            "With `Prefer: respond-async`: the webhook endpoint that is told when it has ended.",
+            reference("Name"),
+        ),
         "Prefer": header(
             "Prefer",
-            "`respond-async`, or `wait=` and seconds (RFC 7240): how long to wait for the component to be compiled.",
+            "RFC 7240. `respond-async`: do it later, and answer at once (202). An upload of a plugin also takes `wait=` and \
+             seconds: how long to wait for it to be compiled.",
             json!({ "type": "string", "examples": ["respond-async", "wait=5"] }),
         ),
     })

@@ -52,12 +52,16 @@ pub(super) fn expected(route: &Route, operation: &mut Operation) {
     if parameters_of(route.path).next().is_some() {
         may(&[400, 404]);
     }
-    // Each write is a record of the journal.
-    if route.method != Method::GET && route.path.starts_with("/api/") {
-        may(&[400, 409, 507]);
+    // Each write is a record of the journal, and takes a key with which it is done once.
+    let is_write = route.method != Method::GET && route.path.starts_with("/api/");
+    if is_write {
+        may(&[400, 409, 413, 422, 507]);
     }
     if !operation.parameters.is_empty() {
         operation.errors.insert(400);
+    }
+    if is_write {
+        operation.parameters.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
     }
     if operation.body.is_some() || (operation.unsaid && route.method != Method::GET) {
         operation.errors.extend([400, 413]);
@@ -71,7 +75,8 @@ pub(super) fn with_answers(route: &Route, operation: &mut Operation) -> BTreeMap
         |status: &u16| (status.to_string(), json!({ "$ref": format!("#/components/responses/{form}{status}") }));
     let answers =
         std::mem::take(&mut operation.answers).into_iter().map(|(status, answer)| (status.to_string(), answer));
-    operation.errors.iter().map(refusal).chain(answers).collect()
+    let otherwise = operation.otherwise.take().map(|answer| ("default".to_owned(), answer));
+    operation.errors.iter().map(refusal).chain(answers).chain(otherwise).collect()
 }
 
 /// One answer a status, in both forms.

@@ -2,6 +2,7 @@
 //! [`HEADER_LENGTH`](crate::oip::HEADER_LENGTH) says where it begins.
 
 use aimass_core::ElementType;
+use aimass_platform::InvocationDocument;
 use serde_json::{Value, json};
 
 use super::schemas::reference;
@@ -10,7 +11,7 @@ use crate::oip::{EXTENSIONS, HEADER_LENGTH, SERVER_NAME};
 use crate::routing::SERVED;
 
 /// Adds what the operations under `/v2` take and answer.
-pub(super) fn add(method: &str, path: &str, operation: &mut Operation) {
+pub(super) fn add(method: &str, path: &str, operation: &mut Operation, schemas: &mut Schemas) {
     if !path.starts_with("/v2") {
         return;
     }
@@ -32,7 +33,7 @@ pub(super) fn add(method: &str, path: &str, operation: &mut Operation) {
             ("Its configuration, in Triton's words.", "ModelConfig")
         }
         ("GET", "stats") => ("The statistics.", "ModelStatistics"),
-        ("POST", "infer") => return infer(operation),
+        ("POST", "infer") => return infer(operation, schemas),
         ("POST", "index") => {
             body(operation, false, "RepositoryIndexRequest");
             ("What the token may call.", "RepositoryIndex")
@@ -53,7 +54,7 @@ pub(super) fn add(method: &str, path: &str, operation: &mut Operation) {
     operation.answer(200, description, "application/json", &reference(schema));
 }
 
-fn infer(operation: &mut Operation) {
+fn infer(operation: &mut Operation, schemas: &mut Schemas) {
     body(operation, true, "InferenceRequest");
     let binary = json!({ "schema": { "description": "The JSON, and binary data behind it." } });
     if let Some(body) = &mut operation.body {
@@ -66,7 +67,19 @@ fn infer(operation: &mut Operation) {
         "The length of the JSON, where binary data stands behind it.",
         json!({ "type": "integer", "minimum": 0 }),
     );
-    operation.errors.extend([400, 413, 415, 422, 429, 502, 504, 508]);
+    for name in ["Prefer", "IdempotencyKey", "Callback"] {
+        operation.parameters.push(json!({ "$ref": format!("#/components/parameters/{name}") }));
+    }
+    operation.errors.extend([400, 409, 413, 415, 422, 429, 502, 504, 507, 508]);
+    let call = schemas.answer::<InvocationDocument>();
+    operation.answer(202, "It is called later: an asynchronous call.", "application/json", &call);
+    if let Some(answer) = operation.answers.get_mut(&202) {
+        let text = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+        answer["headers"] = json!({
+            "location": text("Where to ask how far it is."),
+            "preference-applied": text("`respond-async`."),
+        });
+    }
     operation.answer(200, "The outputs.", "application/json", &reference("InferenceResponse"));
     if let Some(answer) = operation.answers.get_mut(&200) {
         answer["content"]["application/octet-stream"] = binary;

@@ -43,7 +43,8 @@ pub struct DeployWish {
     pub shadow: Option<u64>,
     /// What must hold of the canary's figures, in CEL: `error_rate < 0.01 && p99_ms < 50`.
     pub gate: Option<String>,
-    /// Calls that the canary must have had in the last minute before the gate is asked; 20 if it is left out.
+    /// Calls that the canary must have had before the gate is asked, in the last minute or, where they are rare, in the
+    /// last hour; 20 if it is left out.
     pub min_requests: Option<u64>,
     /// Seconds after which the canary is promoted by itself, if the gate holds then.
     pub after_seconds: Option<u64>,

@@ -4,7 +4,9 @@ mod backup;
 mod crash;
 mod faults;
 mod index;
+mod keys;
 mod sealing;
+mod usage;
 mod writes;
 
 use std::path::Path;
@@ -46,7 +48,7 @@ fn inspection() -> Inspection {
 }
 
 fn open(dir: &Path, options: &Options) -> Result<Store> {
-    Store::open_with(dir, &dir.join("key"), options.clone())
+    Store::open_with(dir, (&dir.join("key")).into(), options.clone())
 }
 
 /// Records an event as it is.
