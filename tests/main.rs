@@ -9,6 +9,7 @@ mod authorisation;
 mod backup;
 mod clients;
 mod compiling;
+mod console;
 mod crash;
 mod demo;
 mod deployments;

@@ -161,6 +161,8 @@ impl Node {
         let usage = tokio::spawn(async move { metered.record_usage().await });
         let watched = self.platform.clone();
         let quotas = tokio::spawn(async move { watched.watch_quotas().await });
+        let watched = self.platform.clone();
+        let recent = tokio::spawn(async move { watched.follow_calls().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
@@ -183,6 +185,7 @@ impl Node {
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         quotas.abort();
+        recent.abort();
         self.platform.close().await;
         if let Some(telemetry) = self.telemetry {
             // It waits for a thread that waits for this runtime.

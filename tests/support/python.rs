@@ -26,6 +26,8 @@ static WEBHOOKS: Environment = Environment { requirements: "webhooks.txt", optio
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
 /// What calls the whole API.
 static CALLERS: Environment = Environment { requirements: "schemathesis.txt", options: &[], folder: OnceLock::new() };
+/// What drives a browser.
+static BROWSER: Environment = Environment { requirements: "browser.txt", options: &[], folder: OnceLock::new() };
 
 impl Environment {
     /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
@@ -80,6 +82,11 @@ pub fn webhooks(script: &str, input: &[u8]) -> String {
     file.write_all(input).unwrap();
     file.rewind().unwrap();
     run(WEBHOOKS.python().arg(path(script)).stdin(file))
+}
+
+/// The same for a script that needs the packages of `browser.txt`.
+pub fn browser(script: &str, arguments: &[&str]) -> String {
+    run(BROWSER.python().arg(path(script)).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.

@@ -60,6 +60,6 @@ fn announce(node: &Node, json: bool) {
         println!("{}", json!({ "url": url, "operator_token_file": file }));
         return;
     }
-    println!("AI Mass serves at {url}");
+    println!("AI Mass serves at {url}, and its Web console at {url}/console/");
     println!("The operator's token is in {}{}", file.display(), if *new { " (made by this first start)" } else { "" });
 }

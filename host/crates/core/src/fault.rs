@@ -56,6 +56,8 @@ codes! {
     Unauthenticated = "unauthenticated", Caller, "A valid token is required";
     /// The token is valid but lacks a scope.
     InsufficientScope = "insufficient_scope", Caller, "The token lacks a scope";
+    /// A page of another site, or of a function, had the browser send it.
+    CrossSite = "cross_site", Caller, "The request comes from another site";
     /// There is none, or it is somebody else's: the answer is the same.
     NotFound = "not_found", Caller, "Not found";
     /// The path exists, the method does not.

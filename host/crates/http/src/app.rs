@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aimass_core::trace::{SpanKind, Spans, Trace};
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use crate::console::Sessions;
 use crate::depth::Depth;
 use crate::guard::Answered;
 use crate::later::{Replay, Vouched};
@@ -32,12 +34,17 @@ pub struct App {
     draining: watch::Sender<bool>,
     /// None where nothing is traced.
     spans: Option<Arc<dyn Spans>>,
+    /// Who is signed in to the console.
+    sessions: Sessions,
+    /// Set where this listener speaks TLS itself.
+    over_tls: AtomicBool,
 }
 
 impl App {
     /// The application over a platform, whose requests are traced to `spans`.
     pub fn new(platform: Arc<Platform>, spans: Option<Arc<dyn Spans>>) -> Arc<Self> {
-        Arc::new(Self { platform, metrics: Metrics::new(), draining: watch::Sender::new(false), spans })
+        let (draining, sessions) = (watch::Sender::new(false), Sessions::default());
+        Arc::new(Self { platform, metrics: Metrics::new(), draining, spans, sessions, over_tls: AtomicBool::new(false) })
     }
 
     pub(crate) fn platform(&self) -> &Arc<Platform> {
@@ -46,6 +53,19 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn over_tls(&self) -> bool {
+        self.over_tls.load(Ordering::Relaxed)
+    }
+
+    /// Says whether the listener speaks TLS itself.
+    pub(crate) fn set_over_tls(&self, over_tls: bool) {
+        self.over_tls.store(over_tls, Ordering::Relaxed);
     }
 
     /// Whether this node wants new work.

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
 use crate::app::App;
+use crate::console;
 use crate::depth::Depth;
 use crate::extract::whole_body;
 use crate::guard::{Answered, caller};
@@ -65,6 +66,7 @@ where
     let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
     let response = called.await?;
     let mut response = response.map(Body::new);
+    console::isolate(response.headers_mut());
     response.extensions_mut().insert(Answered(PREFIX));
     if let Some(ServedVersion(version)) = response.extensions().get().copied() {
         routing::served(&mut response, version);

@@ -7,6 +7,7 @@ mod addresses;
 mod api;
 mod app;
 mod connection;
+mod console;
 mod depth;
 mod extract;
 mod functions;

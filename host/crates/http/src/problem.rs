@@ -11,7 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_A
 use serde_json::json;
 
 use crate::request::REQUEST_ID;
-use crate::{grpc, routing};
+use crate::{console, grpc, routing};
 
 /// A fault on its way out. Its body is written by [`finish`], which knows the path.
 pub(crate) struct Rejection(pub(crate) Fault);
@@ -36,7 +36,9 @@ pub(crate) fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidRequest | Code::InvalidName | Code::InvalidTensor => StatusCode::BAD_REQUEST,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::InsufficientScope | Code::SignatureRequired | Code::UnknownSigner => StatusCode::FORBIDDEN,
+        Code::InsufficientScope | Code::CrossSite | Code::SignatureRequired | Code::UnknownSigner => {
+            StatusCode::FORBIDDEN
+        }
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Conflict | Code::UploadInProgress | Code::NewImports => StatusCode::CONFLICT,
@@ -70,6 +72,11 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
             fault.version().into_iter().for_each(|version| routing::served(&mut response, version));
             return named(request, response);
         }
+        if console::owns(path) {
+            let mut page = console::refusal(&fault, response.status());
+            console::protect(page.headers_mut());
+            return named(request, page);
+        }
         fault.version().into_iter().for_each(|version| routing::served(&mut response, version));
         let (kind, body) = body(path, request, &fault, response.status());
         let headers = response.headers_mut();
@@ -83,6 +90,8 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
         *response.body_mut() = Body::from(body.to_string());
+    } else if console::owns(path) {
+        console::protect(response.headers_mut());
     }
     named(request, response)
 }

@@ -260,6 +260,7 @@ impl Platform {
         let request_id: Arc<str> = request_id.into();
         let mut watch = self.watch(&tenant, &resolved, &request_id, &mut options);
         watch.function();
+        resolved.recorder.function();
         let to_head = request.method() == http::Method::HEAD;
         let started = Instant::now();
         let called = async {

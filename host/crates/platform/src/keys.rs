@@ -82,6 +82,8 @@ impl Platform {
         self.records.forget_tenant(name);
         self.limits_of_tenants.forget(name);
         self.egress.forget_tenant(name);
+        self.logs.forget_tenant(name);
+        self.quotas.forget(name);
         let named = self.store.state().named_digests()?;
         compiled.difference(&named).for_each(|digest| self.sandbox.forget(digest));
         erased

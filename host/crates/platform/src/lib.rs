@@ -20,10 +20,13 @@ mod keys;
 mod limits;
 mod logs;
 mod models;
+mod newest;
+mod node;
 mod objects;
 mod plugins;
 mod quotas;
 mod repeats;
+mod recent;
 mod repository;
 mod rule;
 mod secrets;
@@ -39,7 +42,7 @@ mod window;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aimass_auth::Auth;
 use aimass_core::event::Actor;
@@ -74,9 +77,11 @@ pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
+pub use node::{DeviceDocument, NodeDocument};
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use quotas::{Quota, QuotaDocument};
 pub use repeats::{FirstWrite, Write};
+pub use recent::MinuteDocument;
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
@@ -96,6 +101,7 @@ use invocations::Invocations;
 use limits::TenantsLimits;
 use models::Residency;
 use repeats::Repeats;
+use recent::Recent;
 use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
@@ -166,6 +172,8 @@ pub struct Platform {
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    recent: Recent,
+    started: Instant,
     upload_wait: Duration,
     usage_retention: Duration,
     invocations: Invocations,
@@ -209,6 +217,8 @@ impl Platform {
             provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            recent: Recent::default(),
+            started: Instant::now(),
             upload_wait,
             erasures: tokio::sync::Notify::new(),
             usage_retention,

@@ -138,6 +138,13 @@ struct Found {
     egress: Option<QuotaDocument>,
 }
 
+impl Quotas {
+    /// A tenant is gone.
+    pub(crate) fn forget(&self, tenant: &Name) {
+        self.today.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+}
+
 /// The quotas of a tenant that are used up over a day.
 fn daily(limits: &TenantLimits, today: &Today) -> [QuotaDocument; 2] {
     let resets = Some(today.began + DAY);
@@ -276,7 +283,7 @@ impl Platform {
     /// Forgets what was found out about a tenant whose limits are others now.
     pub(crate) fn quota_changed(&self, tenant: &Name) {
         self.egress.meter.collect(&self.records);
-        self.quotas.today.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.quotas.forget(tenant);
     }
 
     /// Holds what tenants use against their limits, again and again, and warns of what is near its end. It ends with

@@ -14,6 +14,7 @@ use aimass_core::{Name, Source, Tenant};
 
 use crate::counters::Counters;
 use crate::deployments::Shadowed;
+use crate::recent::Seen;
 use crate::window::{Figures, Windows};
 
 /// Where the time of one successful call went.
@@ -86,6 +87,8 @@ pub(crate) struct Recorder {
     infer_ns: AtomicU64,
     output_ns: AtomicU64,
     last_ms: AtomicU64,
+    /// Calls as an HTTP function, which are told apart from inferences.
+    functions: AtomicU64,
     /// Calls that ran in batches of more than one, by size. Only those pay for the lock.
     batched: Mutex<BTreeMap<u64, Batched>>,
     /// An alias names it or has done so.
@@ -181,6 +184,11 @@ impl Recorder {
         self.windows.get().map(|windows| windows.last_hour(since)).unwrap_or_default()
     }
 
+    /// It was called as an HTTP function.
+    pub(crate) fn function(&self) {
+        self.functions.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Counts {
         let (success, fail) = (self.success.read(), self.fail.read());
         let part = |ns: &AtomicU64| Sum { count: success.count, ns: ns.load(Relaxed) };
@@ -262,6 +270,17 @@ impl Record {
         versions.iter().map(|(&version, recorder)| (version, recorder.read())).collect()
     }
 
+    /// The sums of every version that was asked for, without their parts.
+    pub(crate) fn seen(&self) -> Vec<(u64, Seen)> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let sums = versions.iter().map(|(&version, recorder)| {
+            let (success, fail) = (recorder.success.read(), recorder.fail.read());
+            let functions = recorder.functions.load(Relaxed);
+            (version, Seen { answered: success.count, failed: fail.count, ns: success.ns + fail.ns, functions })
+        });
+        sums.collect()
+    }
+
     pub(crate) fn unloaded(&self) -> bool {
         self.unloaded.load(Relaxed)
     }
@@ -315,12 +334,6 @@ impl Records {
         }
     }
 
-    /// Forgets all of a tenant's names.
-    pub(crate) fn forget_tenant(&self, tenant: &Name) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|owner, _| owner.name() != tenant);
-    }
-
     /// What the calls of each name came to since the last time; without those that nobody called.
     pub(crate) fn take(&self) -> Vec<(Tenant, Name, Calls)> {
         let mut records = self.list(None);
@@ -331,6 +344,13 @@ impl Records {
         drop(gone);
         let taken = records.into_iter().map(|(tenant, name, record)| (tenant, name, record.used.take()));
         taken.filter(|(_, _, calls)| *calls != Calls::default()).collect()
+    }
+
+    /// Forgets all of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|owner, _| owner.name() != tenant);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, ..)| owner.name() != tenant);
     }
 
     /// Everything, or what one tenant has.

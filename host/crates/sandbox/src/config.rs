@@ -101,7 +101,7 @@ impl Call {
 /// Without the settings: they may be secrets.
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { tenant, plugin, version, limits, request_id, depth, settings: _, trace: _, meter: _ } = self;
+        let Self { tenant, plugin, version, limits, request_id, depth, trace, settings: _, meter: _ } = self;
         f.debug_struct("Call")
             .field("tenant", tenant)
             .field("plugin", plugin)
@@ -109,6 +109,7 @@ impl std::fmt::Debug for Call {
             .field("limits", limits)
             .field("request_id", request_id)
             .field("depth", depth)
+            .field("trace", trace)
             .finish_non_exhaustive()
     }
 }

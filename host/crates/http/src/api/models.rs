@@ -32,7 +32,7 @@ pub(crate) async fn list(
 pub(crate) struct Placing {
     /// Where the model must run.
     #[serde(default)]
-    device: Device,
+    pub(crate) device: Device,
 }
 
 pub(crate) async fn upload(

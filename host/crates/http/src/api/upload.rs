@@ -37,7 +37,7 @@ pub(crate) struct PluginWish {
 }
 
 /// 201 for a new version, 200 for one that stood already, 202 for one that is compiled in the background.
-pub(super) async fn receive(
+pub(crate) async fn receive(
     app: &App,
     ask: &Ask,
     params: &Params,

@@ -15,7 +15,9 @@ pub(crate) fn code(code: Code) -> tonic::Code {
     match code {
         Code::InvalidRequest | Code::InvalidName | Code::InvalidTensor => tonic::Code::InvalidArgument,
         Code::Unauthenticated => tonic::Code::Unauthenticated,
-        Code::InsufficientScope | Code::SignatureRequired | Code::UnknownSigner => tonic::Code::PermissionDenied,
+        Code::InsufficientScope | Code::CrossSite | Code::SignatureRequired | Code::UnknownSigner => {
+            tonic::Code::PermissionDenied
+        }
         Code::NotFound => tonic::Code::NotFound,
         Code::UploadInProgress => tonic::Code::Aborted,
         Code::Conflict

@@ -72,14 +72,14 @@ impl Egress {
         Ok(Self { store, connector, node: region, meter, policies: RwLock::default() })
     }
 
-    /// The region of this node.
     /// A tenant is gone.
     pub(crate) fn forget_tenant(&self, tenant: &Name) {
         self.policies.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.meter.forget(tenant);
     }
 
-    fn node_region(&self) -> Result<Name> {
+    /// The region of this node.
+    pub(crate) fn node_region(&self) -> Result<Name> {
         self.node.clone().map_or_else(|| LOCAL.parse(), Ok)
     }
 

@@ -135,6 +135,11 @@ impl Book {
         }
     }
 
+    pub(super) fn clear(&mut self) {
+        self.rings.drain().for_each(|(_, ring)| ring.told.notify_waiters());
+        self.bytes = 0;
+    }
+
     /// What tells of new lines of a plugin, and the number that the next one gets.
     pub(super) fn follow(&mut self, plugin: &Name) -> (Arc<Notify>, u64) {
         let ring = self.ring(plugin);

@@ -54,6 +54,16 @@ impl Logs {
         }
     }
 
+    /// Forgets all of a tenant's lines; who follows them is at the end.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        let mut books = self.books.write().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = books.extract_if(|owner, _| owner.name() == tenant).collect();
+        drop(books);
+        for (_, book) in gone {
+            self.change(&book, Book::clear);
+        }
+    }
+
     fn known(&self, tenant: &Tenant) -> Option<Arc<Mutex<Book>>> {
         self.books.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }

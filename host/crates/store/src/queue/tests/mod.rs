@@ -283,7 +283,7 @@ async fn what_follows_is_put_in_the_same_record_and_a_tenant_can_be_forgotten() 
     queue.end(&row, Ending::Done(Parts::default()), 10, Some(message), 1).await.unwrap();
     let filter = ItemFilter { tag: Some("a".to_owned()), ..ItemFilter::default() };
     assert_eq!(ids(&queue.list(&acme, Topic::Webhook, &filter, None, 9)), ["m"]);
-    queue.erase(&acme).await.unwrap();
+    queue.erase(acme.name()).await.unwrap();
     assert_eq!((queue.used(&acme), queue.row(&acme, "m")), (QueueUse::default(), None));
 }
 
