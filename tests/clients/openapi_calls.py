@@ -44,7 +44,9 @@ checks = [
     "response_schema_conformance",
     "ignored_auth",
 ]
-arguments = ["run", f"{url}/openapi.json", "--url", url, "--phases", "coverage,fuzzing", "--max-examples", examples]
+arguments = ["run", f"{url}/openapi.json", "--url", url, "--max-examples", examples]
+# Without a token each operation says the same whatever it is sent: one phase will do.
+arguments += ["--phases", "coverage,fuzzing" if token else "fuzzing"]
 arguments += ["--checks", ",".join(checks), "--seed", "1", "--continue-on-failure", "--no-color"]
 arguments += ["--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off"]
 if token:
