@@ -6,8 +6,10 @@ Without a token (an empty one) every call is an anonymous one. NAME=VALUE is a p
 that reads of it succeed half of the time. Prints what schemathesis prints; its exit status is this one's.
 """
 
+import os
 import random
 import sys
+import tempfile
 
 import schemathesis
 from schemathesis.cli import schemathesis as command
@@ -52,4 +54,7 @@ arguments += ["--generation-database", "none", "--suppress-health-check", "all",
 if token:
     arguments += ["--header", f"Authorization: Bearer {token}"]
 random.seed(1)
-command(arguments)
+with tempfile.TemporaryDirectory() as folder:
+    # It keeps a cache in the folder that it runs in.
+    os.chdir(folder)
+    command(arguments)
