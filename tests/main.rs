@@ -28,6 +28,7 @@ mod logs;
 mod metrics;
 mod network;
 mod onnxruntime;
+mod openapi;
 mod plugins;
 mod protocol;
 mod repeats;

@@ -24,6 +24,8 @@ static REFERENCES: Environment =
 static WEBHOOKS: Environment = Environment { requirements: "webhooks.txt", options: &[], folder: OnceLock::new() };
 /// What tokens are forged with.
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
+/// What calls the whole API.
+static CALLERS: Environment = Environment { requirements: "schemathesis.txt", options: &[], folder: OnceLock::new() };
 /// What drives a browser.
 static BROWSER: Environment = Environment { requirements: "browser.txt", options: &[], folder: OnceLock::new() };
 
@@ -67,6 +69,11 @@ pub fn reference(script: &str, arguments: &[&str]) -> String {
 /// The same for a script that needs the packages of `attackers.txt`.
 pub fn attacker(script: &str, arguments: &[&str]) -> String {
     run(ATTACKERS.python().arg(path(script)).args(arguments))
+}
+
+/// The same for a script that needs the packages of `schemathesis.txt`.
+pub fn caller(script: &str, arguments: &[&str]) -> String {
+    run(CALLERS.python().arg(path(script)).args(arguments))
 }
 
 /// Runs a script that reads `input` and needs the packages of `webhooks.txt`, and returns what it printed.

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod client;
 mod compile;
+mod completions;
 mod demo;
 mod deploy;
 mod doctor;
@@ -11,11 +12,13 @@ mod egress;
 mod engine;
 mod engines;
 mod guest;
+mod help;
 mod identity;
 mod invocations;
 mod invoke;
 mod logs;
 mod objects;
+mod openapi;
 mod output;
 mod secrets;
 mod serve;
@@ -91,7 +94,8 @@ const EXAMPLES: &str = "Examples:
   aimass demo                                   the whole tour on a free port
   aimass serve --data ./data                    a node that keeps its data in ./data
   aimass new my-model && aimass build my-model  a plugin from a template, built to WebAssembly
-  aimass push my-model && aimass invoke my-model x=[1,2,3]";
+  aimass push my-model && aimass invoke my-model x=[1,2,3]
+  aimass doctor                                 what this machine lacks, and what to do about it";
 
 #[derive(Subcommand)]
 enum Command {
@@ -177,6 +181,10 @@ enum Command {
     Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
     Doctor(doctor::Doctor),
+    /// Print what the HTTP API is (OpenAPI 3.1)
+    Openapi(openapi::Openapi),
+    /// Print a script with which a shell completes this command line
+    Completions(completions::Completions),
     /// Hold models for the server that started this process
     #[command(hide = true)]
     Engine(engine::Engine),
@@ -187,7 +195,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit status.
 pub(crate) fn run() -> ExitCode {
-    let Cli { json, connection, command } = Cli::parse();
+    let Cli { json, connection, command } = help::parse();
     log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_)));
     let command = match command {
         Command::Engine(engine) => return ended(engine.run()),
@@ -232,6 +240,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Logs(c) => c.run(&connection.open()?, json).await,
             Command::Webhooks(c) => c.run(&connection.open()?, json).await,
             Command::Usage(c) => c.run(&connection.open()?, json).await,
+            Command::Openapi(c) => c.run(),
+            Command::Completions(c) => c.run(),
             Command::Doctor(c) => c.run(json).await,
             // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),

@@ -14,8 +14,12 @@ use super::{Failure, Outcome, output};
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   aimass plugins list
+  aimass plugins show file-type
+  aimass plugins versions file-type --json
+  aimass plugins uploads 0198c0de000070008000000000000000    waits for it
   aimass plugins config file-type model=magika config=@config.min.json
-  aimass plugins access hello-http public")]
+  aimass plugins access hello-http public
+  aimass plugins delete hello-http")]
 pub(super) enum Plugins {
     /// List the plugins
     List,
@@ -133,7 +137,10 @@ async fn config(client: &Client, name: &str, changes: Vec<String>, json: bool) -
 #[command(after_help = "Examples:
   aimass models push magika ./model.onnx
   aimass models push detector ./yolo.onnx --device gpu
-  aimass models show magika")]
+  aimass models list
+  aimass models show magika
+  aimass models versions magika
+  aimass models delete magika")]
 pub(super) enum Models {
     /// Upload a model; it is served at once
     Push {

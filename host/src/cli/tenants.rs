@@ -183,6 +183,7 @@ pub(super) const DEVELOPER: &str =
   aimass tokens create --tenant acme
   aimass tokens create --tenant acme --subject ci --scopes plugins:write --hours 1
   aimass tokens create --tenant acme --subject alice --role admin
+  aimass tokens list --tenant acme
   aimass tokens revoke --tenant acme 0198c0de…")]
 pub(super) enum Tokens {
     /// Create a token and print it: it is shown this once

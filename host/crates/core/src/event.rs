@@ -9,6 +9,7 @@ mod webhook;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use quota::{QuotaLimits, QuotaWarning};
@@ -24,7 +25,7 @@ pub use upload::{Provenance, SignedBy, UploadWish};
 pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
     /// The token's subject; `system` for the platform itself.
     pub subject: String,
@@ -47,7 +48,7 @@ impl Actor {
 }
 
 /// What an uploaded object is. A name is one or the other, not both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A WebAssembly component.
@@ -67,7 +68,7 @@ impl Kind {
 }
 
 /// The device that a model must run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// A GPU if one serves it right and faster, else the CPU.
@@ -80,7 +81,7 @@ pub enum Device {
 }
 
 /// What validation found out about a version's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Inspection {
     /// Worlds that a plugin can be used through: `model-plugin`, `wasi:http/proxy`. Empty for a model.
     #[serde(default)]
@@ -103,7 +104,7 @@ pub struct Inspection {
 pub type Settings = BTreeMap<String, String>;
 
 /// A tenant's own limits. What is left out is as the node has it for every tenant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Its part of the engines' time, beside the weights of the others that ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]

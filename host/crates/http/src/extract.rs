@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http_body_util::BodyExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -81,10 +82,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 /// `?after=…&limit=…` of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Paging {
+    /// Where the page begins: `next` of the page before.
     pub(crate) after: Option<String>,
+    /// At most so many rows; 100 at most.
     pub(crate) limit: Option<usize>,
 }
 

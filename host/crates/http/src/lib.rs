@@ -18,6 +18,7 @@ mod linger;
 mod listener;
 mod metrics;
 pub mod oip;
+mod openapi;
 mod operations;
 mod owed;
 mod pace;
@@ -34,5 +35,6 @@ mod v2;
 
 pub use app::App;
 pub use listener::{ListenerConfig, serve};
+pub use openapi::openapi;
 pub use routes::{Access, Route, routes};
 pub use tls::Tls;

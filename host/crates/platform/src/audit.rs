@@ -9,6 +9,7 @@ use aimass_auth::SignedCheckpoint;
 use aimass_core::event::{Actor, Event};
 use aimass_core::{Fault, Name, Result};
 use aimass_store::{ChainReport, Record, State, Store};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -52,7 +53,7 @@ pub struct AuditQuery {
 }
 
 /// A record as the audit log shows it: what a request carried (settings, for example) is not in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct AuditDocument {
     /// Its number in the journal, of all tenants together.
     pub seq: u64,

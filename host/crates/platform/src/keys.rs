@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use aimass_core::event::Kind;
 use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use aimass_store::KeyGeneration;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::pin;
 
@@ -13,7 +14,7 @@ use crate::objects::{PAGE, Page};
 use crate::{Asked, Platform, Scope};
 
 /// A generation of key-encryption keys as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct KeyGenerationDocument {
     /// Which, and how many tenants' data keys it wraps.
     #[serde(flatten)]

@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use aimass_core::event::{Event, Limits, QuotaLimits};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_store::TenantRow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use crate::{Asked, Platform, Scope, TenantDocument, TenantLimits};
@@ -15,35 +16,44 @@ use crate::{Asked, Platform, Scope, TenantDocument, TenantLimits};
 const MAX_WEIGHT: u32 = 1_000_000;
 
 /// A change of a tenant's limits. What is left out stays; what is null is the node's again.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsChange {
     /// Its part of the engines' time, beside the weights of the others that ask.
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub weight: Option<Option<NonZeroU32>>,
     /// Requests a second, on average.
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub requests_per_second: Option<Option<NonZeroU32>>,
     /// Calls at once.
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub calls: Option<Option<NonZeroU32>>,
     /// Memory that its loaded models take together, MiB.
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub engine_memory_mib: Option<Option<NonZeroU32>>,
     /// Bytes of its plugins and models, MiB.
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub storage_mib: Option<Option<NonZeroU32>>,
     /// Plugins.
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub plugins: Option<Option<NonZeroU32>>,
     /// Models.
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub models: Option<Option<NonZeroU32>>,
     /// Time that its guests run on processors and its models in engines, seconds in a day (UTC).
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub compute_seconds_per_day: Option<Option<NonZeroU32>>,
     /// Bytes that its guests send out, MiB in a day (UTC).
     #[serde(deserialize_with = "present")]
+    #[schemars(with = "Option<NonZeroU32>")]
     pub egress_mib_per_day: Option<Option<NonZeroU32>>,
 }
 

@@ -12,6 +12,7 @@ use aimass_store::Blobs;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::directory::Resolved;
@@ -20,7 +21,7 @@ use crate::objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 use crate::{Asked, Platform, Scope};
 
 /// A model with its newest version, and where that runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ModelDocument {
     /// The model itself.
     #[serde(flatten)]

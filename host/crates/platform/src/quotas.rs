@@ -11,6 +11,7 @@ use aimass_core::event::{Actor, Event, Kind, QuotaWarning};
 use aimass_core::usage::DAY;
 use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
 use aimass_store::{State, Stored};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::egress::Today;
@@ -23,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const STORED: u32 = 30;
 
 /// One quota. Its word is that of the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Quota {
     /// Bytes of plugins and models.
@@ -68,7 +69,7 @@ impl Quota {
 }
 
 /// A quota, what is used of it, and what may be.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct QuotaDocument {
     /// Which; the word of the limit.
     pub quota: Quota,

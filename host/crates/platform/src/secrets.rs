@@ -3,6 +3,7 @@
 use aimass_core::event::{Event, Kind, SecretDeleted, SecretSet};
 use aimass_core::{Code, Fault, Name, Result};
 use aimass_store::{ConfigurationRow, SecretRow, next_configuration, seal_secret};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::objects::{PAGE, Page, live};
@@ -16,7 +17,7 @@ const MAX_KEY: usize = 128;
 const MAX_SECRETS: usize = 64;
 
 /// A secret as the API shows it: without its value.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SecretDocument {
     /// What a guest asks for it by.
     pub key: String,

@@ -1,11 +1,12 @@
 //! Aliases of plugins and models: which versions serve under a name, and how that came to be.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Name;
 
 /// A version, and its part of an alias's calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
     /// The version's number.
@@ -15,7 +16,7 @@ pub struct Share {
 }
 
 /// What an alias says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// The versions that serve; at least one, and none twice.
     pub split: Vec<Share>,
@@ -35,7 +36,7 @@ impl Route {
 }
 
 /// A version of the split that is tried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Canary {
     /// Which version.
     pub version: u64,
@@ -50,7 +51,7 @@ pub struct Canary {
 }
 
 /// Why an alias says something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It was told to, in full.
@@ -79,7 +80,7 @@ impl Change {
 }
 
 /// What was seen of a version when an alias changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Seen {
     /// Which version.
     pub version: u64,
@@ -94,7 +95,7 @@ pub struct Seen {
 }
 
 /// One change of an alias.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deployment {
     /// What the alias says from then on.
     pub route: Route,

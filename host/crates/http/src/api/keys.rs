@@ -7,6 +7,7 @@ use aimass_platform::{KeyGenerationDocument, Page};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::App;
@@ -30,9 +31,11 @@ pub(crate) async fn rotate(
 }
 
 /// `?confirm=NAME`: nobody erases a tenant by a slip.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Confirmation {
+    /// The tenant's name once more.
+    #[schemars(with = "Name")]
     confirm: Option<String>,
 }
 

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue};
 use http::{HeaderMap, HeaderName};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -29,15 +30,23 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ALIVE: Duration = Duration::from_secs(15);
 
 /// `?after=…&limit=…&request_id=…&level=…&since_ms=…&until_ms=…&text=…`
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Filter {
+    /// A line's id: those that are older; as events, those that are newer.
     after: Option<String>,
+    /// At most so many; 1000 at most.
     limit: Option<usize>,
+    /// Of this request.
     request_id: Option<String>,
+    /// At least so serious.
+    #[schemars(with = "Option<Level>")]
     level: Option<String>,
+    /// Not before, milliseconds since the epoch.
     since_ms: Option<u64>,
+    /// Not after, milliseconds since the epoch.
     until_ms: Option<u64>,
+    /// That hold this text, in letters of either case.
     text: Option<String>,
 }
 

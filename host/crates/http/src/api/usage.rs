@@ -11,7 +11,8 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::extract::{Ask, Params, Query};
@@ -21,31 +22,38 @@ use crate::problem::Rejection;
 const MOST: usize = 100_000;
 
 /// `?after=…&limit=…&from=…&to=…&by=plugin&format=csv`
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wish {
+    /// Where the page begins: `next` of the page before.
     after: Option<String>,
+    /// At most so many rows.
     limit: Option<usize>,
     /// Seconds since the epoch: the hours that hold them, and those between.
     from: Option<u64>,
+    /// See `from`.
     to: Option<u64>,
+    /// One row an hour, or one for each plugin and model in an hour.
     by: Option<By>,
+    /// JSON page by page, or CSV whole.
     #[serde(default)]
     format: Format,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum By {
     /// Each plugin and each model.
     Plugin,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
+    /// A page as JSON.
     #[default]
     Json,
+    /// All rows as CSV.
     Csv,
 }
 

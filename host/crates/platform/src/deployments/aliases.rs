@@ -5,6 +5,7 @@ use aimass_core::limits::MAX_ALIASES;
 use aimass_core::name::DEFAULT_ALIAS;
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_store::{AliasRow, DeploymentRow, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rollout::compile;
@@ -15,7 +16,7 @@ use crate::window::Figures;
 use crate::{Asked, Platform, Scope};
 
 /// The last minute of a version.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct VersionFigures {
     /// Which version.
     pub version: u64,
@@ -25,7 +26,7 @@ pub struct VersionFigures {
 }
 
 /// An alias as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct AliasDocument {
     /// The alias.
     pub alias: Name,
@@ -49,7 +50,7 @@ pub struct AliasDocument {
 }
 
 /// One change of an alias as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DeploymentDocument {
     /// Its number, from 1 for each plugin or model.
     pub number: u64,

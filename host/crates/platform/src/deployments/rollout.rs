@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aimass_core::event::{Actor, AliasSet, Canary, Change, Deployment, Event, Kind, Route, Seen, Share};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_store::{AliasRow, State, Store};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::aliases::AliasDocument;
@@ -20,7 +21,7 @@ use crate::{Asked, Platform};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Whether to promote a canary whose gate does not hold.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromoteWish {
     /// Also without the gate, or before it could be asked.

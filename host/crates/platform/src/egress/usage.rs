@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aimass_core::usage::{Calls, Flow, ObjectUsage, Usage};
 use aimass_core::{Fault, Name, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::objects::{PAGE, Page};
@@ -13,7 +14,7 @@ use crate::{Asked, Platform, Scope};
 const MOST: usize = 10_000;
 
 /// What a tenant used in one hour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UsageDocument {
     /// When the hour began, seconds since the epoch.
     pub hour: u64,
@@ -27,7 +28,7 @@ pub struct UsageDocument {
 }
 
 /// What calls came to.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct CallsDocument {
     /// Calls that clients made: inferences, and functions.
     pub requests: u64,
@@ -54,7 +55,7 @@ pub struct CallsDocument {
 }
 
 /// What the calls of one plugin or model came to in one hour.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ObjectUsageDocument {
     /// When the hour began, seconds since the epoch.
     pub hour: u64,
@@ -79,7 +80,7 @@ pub struct UsageQuery {
 }
 
 /// What was sent from one region to another, or within one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FlowDocument {
     /// The region that the data is labelled with.
     pub from: Name,

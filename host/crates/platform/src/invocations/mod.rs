@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aimass_core::{Code, Fault, Name, ObjectRef, Result, Tenant};
 use aimass_store::{Failure, ItemFilter, ItemRow, ItemState, NewItem, Once, QueueLimits, Topic};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
@@ -139,7 +140,7 @@ pub struct CallWish {
 }
 
 /// An asynchronous call.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InvocationDocument {
     /// Its id.
     pub id: String,
@@ -169,7 +170,7 @@ impl From<ItemRow> for InvocationDocument {
 }
 
 /// An asynchronous call, with what it asks for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InvocationDetail {
     /// The call.
     #[serde(flatten)]
@@ -186,7 +187,7 @@ pub struct InvocationDetail {
 }
 
 /// Which calls are listed.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InvocationQuery {
     /// Those behind this id.

@@ -1,10 +1,11 @@
 //! How far work in the queue is: an asynchronous call, or a message to a webhook.
 
 use aimass_store::{Failure, ItemRow, ItemState};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How far something in the queue is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ProgressDocument {
     /// Its state.
     pub state: ItemState,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use aimass_core::event::Kind;
 use aimass_core::logs::{Ended, Level, Said};
 use aimass_core::{Fault, Name, Result, Tenant};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::book::Kept;
@@ -41,7 +42,7 @@ pub struct LogQuery {
 }
 
 /// A line as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LogDocument {
     /// Its id, for `after` and `Last-Event-ID`.
     pub id: String,
@@ -66,7 +67,7 @@ pub struct LogDocument {
 }
 
 /// How a call ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CallEnd {
     /// From when it was let in to the last byte of its answer, milliseconds.
     pub duration_ms: f64,

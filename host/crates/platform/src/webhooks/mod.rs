@@ -12,6 +12,7 @@ use aimass_core::event::{Event, PreviousSecret, WebhookEndpoint};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_egress::Destination;
 use aimass_store::{ItemFilter, ItemRow, QueueLimits, Topic, WebhookRow};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::invocations::ProgressDocument;
@@ -32,17 +33,18 @@ const BOTH_SECRETS_MS: u64 = 24 * 3_600_000;
 const ATTEMPTS: u32 = 3;
 
 /// What an endpoint should be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookRequest {
     /// What the tenant calls it.
+    #[schemars(with = "Name")]
     pub name: String,
     /// Where messages are sent to.
     pub url: String,
 }
 
 /// What is to change about an endpoint.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookChange {
     /// Where messages are sent to.
@@ -52,7 +54,7 @@ pub struct WebhookChange {
 }
 
 /// An endpoint as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct WebhookDocument {
     /// What the tenant calls it.
     pub name: Name,
@@ -72,7 +74,7 @@ impl From<WebhookRow> for WebhookDocument {
 }
 
 /// An endpoint with its secret, which is shown this once.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, JsonSchema)]
 pub struct WebhookSecretDocument {
     /// The endpoint.
     #[serde(flatten)]
@@ -82,7 +84,7 @@ pub struct WebhookSecretDocument {
 }
 
 /// A message on its way, or delivered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DeliveryDocument {
     /// The message's id: what the endpoint sees as `webhook-id`.
     pub id: String,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aimass_core::event::{Actor, Event, TenantErased};
 use aimass_core::{Fault, Name, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::aead::DataKey;
@@ -29,7 +30,7 @@ pub(crate) struct Keys {
 }
 
 /// A generation of key-encryption keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeyGeneration {
     /// Its number; the highest one wraps.
     pub generation: u64,
