@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{ALL_SCOPES, Client, Server, guests};
 
 /// The path with the first tenant's things in it.
-fn concrete(route: &Route, jti: &str, run: &str) -> String {
+fn concrete(route: &Route, jti: &str, run: &str, asset: &str) -> String {
     let model = if route.path.contains("{model}") { "hello" } else { "" };
     let name = if route.path.contains("/models/{name}") { "tiny" } else { "hello" };
     route
@@ -16,6 +16,7 @@ fn concrete(route: &Route, jti: &str, run: &str) -> String {
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
         .replace("{kid}", "k")
+        .replace("{key}", "s")
         .replace("{upload}", "0198c0de000070008000000000000000")
         .replace("{webhook}", "done")
         .replace("{delivery}", "msg_0198c0de000070008000000000000000")
@@ -29,6 +30,7 @@ fn concrete(route: &Route, jti: &str, run: &str) -> String {
         .replace("{name}", name)
         .replace("{model}", model)
         .replace("{version}", "1")
+        .replace("{asset}", asset)
 }
 
 /// A call of gRPC: the message names the plugin. What a refusal says stands in the answer's head, so HTTP/1.1 will do;
@@ -87,13 +89,27 @@ fn f35_every_route_is_guarded() {
     acme.put_json("/api/v1/triggers/hello", &hourly).expect(201);
     let fired = acme.post("/api/v1/triggers/hello/fire", &json!({})).expect(202).json();
     let run = fired["id"].as_str().unwrap();
+    let page = server.anonymous().get("/console/sign-in").expect(200).text();
+    let asset = page.split("/console/assets/").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
 
     let mut covered = BTreeSet::new();
     for route in routes() {
-        let path = concrete(&route, jti, run);
+        let path = concrete(&route, jti, run, asset);
         let anonymous = call(&server.anonymous(), &route, &path);
         if route.access == Access::Public {
-            assert!(anonymous.status < 400, "{} {path}: {}", route.method, anonymous.status);
+            // Whoever signs in without a token is nobody.
+            let refused = route.method == "POST" && path == "/console/sign-in";
+            assert!(anonymous.status < 400 || refused && anonymous.status == 401, "{path}: {}", anonymous.status);
+            covered.insert((route.method.to_string(), route.path));
+            continue;
+        }
+        if route.access == Access::Session {
+            // What the console's pages give to whom is asked in `console`.
+            let forged = [("cookie", "aimass-console=00; __Secure-aimass-console=00")];
+            for answer in [anonymous, server.anonymous().send(route.method.as_str(), &path, &forged, b"form-key=00")] {
+                assert_eq!(answer.status, 303, "{} {path} without a session: {}", route.method, answer.text());
+                assert!(answer.header("location").starts_with("/console/sign-in"), "{path}");
+            }
             covered.insert((route.method.to_string(), route.path));
             continue;
         }
@@ -118,7 +134,7 @@ fn f35_every_route_is_guarded() {
             }
             Access::Token => ALL_SCOPES.iter().copied().filter(|s| !s.ends_with(":invoke")).collect(),
             Access::Operator => ALL_SCOPES.to_vec(),
-            Access::Public | Access::Signed => unreachable!(),
+            Access::Public | Access::Session | Access::Signed => unreachable!(),
         };
         let weak = call(&server.token("acme", &scopes), &route, &path);
         assert_eq!(weak.status, 403, "{} {path} with too little scope", route.method);
@@ -144,6 +160,7 @@ fn f35_every_route_is_guarded() {
             _ if ["/aliases/", "/deployments", "/diff"].iter().any(|part| path.contains(part)) => {
                 assert_eq!(theirs.status, if path.ends_with("/diff") { 400 } else { 404 }, "{} {path}", route.method);
             }
+            _ if path.contains("/secrets/") => assert_eq!(theirs.status, 404, "{} {path}", route.method),
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
             _ if route.method == "PUT" && (route.path.contains("/sign") || route.path.contains("/triggers/")) => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");

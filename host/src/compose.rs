@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aimass_auth::{Auth, AuthConfig};
+use aimass_auth::{Auth, AuthConfig, SealingKey};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Code, Fault, Result};
 use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, TenantLimits};
+use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
-use aimass_store::Store;
+use aimass_store::{KeyFile, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Gpu};
 use crate::descriptors;
+use crate::telemetry::Telemetry;
 
 /// The operator's first token, inside the data folder, readable by its owner alone.
 pub(crate) const OPERATOR_TOKEN: &str = "operator.token";
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     app: Arc<App>,
     listener: TcpListener,
     listening: ListenerConfig,
+    /// None where nothing is traced.
+    telemetry: Option<Arc<Telemetry>>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The operator's token file, and whether this start made it.
@@ -55,11 +58,15 @@ impl Node {
     pub(crate) async fn start(config: &Config) -> Result<Self> {
         // Before anything is made: a wrong path costs nothing yet.
         let tls = config.tls.as_ref().map(|files| Tls::open(&files.certificate, &files.key)).transpose()?;
+        let telemetry = Telemetry::start(&config.traces).map_err(|failure| Fault::invalid(failure.to_string()))?;
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
-        let store = Store::open(&folders.store, &config.key_file)?;
-        let auth = AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY };
+        let store = Store::open(&folders.store, keys(config)?)?;
+        store.settle().await?;
+        let sealing = Some(SealingKey::new(store.node_key("signing keys")));
+        let auth =
+            AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY, sealing };
         let auth = Arc::new(Auth::open(&folders.keys, auth)?);
         let engines = Arc::new(EngineProcesses::new(engines(config)?));
         let guests = Arc::new(Guests::default());
@@ -77,13 +84,15 @@ impl Node {
             ..SandboxConfig::new(folders.compiled, key_file(&folders.keys, "compiled.key")?, CompileCommand::own()?)
         };
         let sandbox = Sandbox::new(sandbox, guests.clone(), store.key_value())?;
-        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()));
+        let logs = Arc::new(Logs::new(config.log_memory));
+        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()).with_logs(logs.clone()));
         let tenant_limits = TenantLimits {
             weight: 1,
             per_second: config.tenant_requests_per_second,
             burst: config.tenant_requests_per_second.map_or(1, TenantLimits::burst_of),
             concurrency: config.tenant_calls,
             engine_memory: config.tenant_engine_memory,
+            quotas: config.tenant_quotas,
         };
         let platform = Platform::new(Parts {
             store,
@@ -104,6 +113,8 @@ impl Node {
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
             watched: config.watched.clone(),
+            logs,
+            usage_retention: config.usage_retention,
             invocations: config.invocations,
         })?;
         platform.resume_uploads()?;
@@ -127,7 +138,15 @@ impl Node {
             grace: config.grace,
             ..ListenerConfig::default()
         };
-        Ok(Self { app: App::new(platform.clone()), platform, listener, listening, address, operator_token })
+        Ok(Self {
+            app: App::new(platform.clone(), telemetry.clone().map(|spans| spans as _)),
+            platform,
+            listener,
+            listening,
+            telemetry,
+            address,
+            operator_token,
+        })
     }
 
     /// The URL that it serves at.
@@ -148,6 +167,10 @@ impl Node {
             tokio::spawn(async move { timetable.follow_triggers().await }),
             tokio::spawn(async move { events.follow_events().await }),
         ];
+        let watched = self.platform.clone();
+        let quotas = tokio::spawn(async move { watched.watch_quotas().await });
+        let watched = self.platform.clone();
+        let recent = tokio::spawn(async move { watched.follow_calls().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
@@ -170,8 +193,23 @@ impl Node {
         rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
+        quotas.abort();
+        recent.abort();
         self.platform.close().await;
+        if let Some(telemetry) = self.telemetry {
+            // It waits for a thread that waits for this runtime.
+            let _ = tokio::task::spawn_blocking(move || telemetry.close()).await;
+        }
         served.map(|ended| ended && calls_ended).map_err(Fault::internal)
+    }
+}
+
+/// Where the key that seals what tenants bring is, and what seals that.
+fn keys(config: &Config) -> Result<KeyFile> {
+    let file = KeyFile::at(&config.key_file);
+    match &config.outer_key {
+        Some(outer) => Ok(file.sealed_with(outer.fetch().map_err(|why| Fault::new(Code::Conflict, why))?)),
+        None => Ok(file),
     }
 }
 

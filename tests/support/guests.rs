@@ -29,6 +29,7 @@ guests! {
     probe = "tests/guests/probe";
     caller = "tests/guests/caller";
     echo = "tests/guests/echo";
+    keeper = "tests/guests/keeper";
     once = "tests/guests/once";
     text = "tests/guests/text";
     inbox = "tests/guests/inbox";

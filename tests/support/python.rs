@@ -24,6 +24,10 @@ static REFERENCES: Environment =
 static WEBHOOKS: Environment = Environment { requirements: "webhooks.txt", options: &[], folder: OnceLock::new() };
 /// What tokens are forged with.
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
+/// What calls the whole API.
+static CALLERS: Environment = Environment { requirements: "schemathesis.txt", options: &[], folder: OnceLock::new() };
+/// What drives a browser.
+static BROWSER: Environment = Environment { requirements: "browser.txt", options: &[], folder: OnceLock::new() };
 
 impl Environment {
     /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
@@ -67,6 +71,11 @@ pub fn attacker(script: &str, arguments: &[&str]) -> String {
     run(ATTACKERS.python().arg(path(script)).args(arguments))
 }
 
+/// The same for a script that needs the packages of `schemathesis.txt`.
+pub fn caller(script: &str, arguments: &[&str]) -> String {
+    run(CALLERS.python().arg(path(script)).args(arguments))
+}
+
 /// Runs a script that reads `input` and needs the packages of `webhooks.txt`, and returns what it printed.
 pub fn webhooks(script: &str, input: &[u8]) -> String {
     webhooks_with(script, &[], input)
@@ -78,6 +87,11 @@ pub fn webhooks_with(script: &str, arguments: &[&str], input: &[u8]) -> String {
     file.write_all(input).unwrap();
     file.rewind().unwrap();
     run(WEBHOOKS.python().arg(path(script)).args(arguments).stdin(file))
+}
+
+/// The same for a script that needs the packages of `browser.txt`.
+pub fn browser(script: &str, arguments: &[&str]) -> String {
+    run(BROWSER.python().arg(path(script)).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.

@@ -138,22 +138,31 @@ impl Client {
         request: http::request::Builder,
         body: Body,
     ) -> Outcome<Response<Bytes>> {
+        let (parts, body) = self.open(path, request, body).await?.into_parts();
+        let body = body.collect().await.map_err(|e| Failure::new(format!("the answer ended early: {e}")))?.to_bytes();
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// Sends a request and returns the answer's head, whatever its status; the body follows.
+    pub(super) async fn open(
+        &self,
+        path: &str,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Outcome<Response<hyper::body::Incoming>> {
         let mut request = request.uri(format!("{}{path}", self.base));
         if !self.token.is_empty() {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
         }
         let request = request.body(body).map_err(|e| Failure::new(format!("the request is not valid: {e}")))?;
-        let response = self.pool.request(request).await.map_err(|e| {
+        self.pool.request(request).await.map_err(|e| {
             let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), |source| source.to_string());
             let advice = match reason.contains("certificate") {
                 true => "trust it with --ca FILE or AIMASS_CA",
                 false => "is `aimass serve` running there?",
             };
             Failure::new(format!("no answer from {}: {reason}; {advice}", self.base))
-        })?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|e| Failure::new(format!("the answer ended early: {e}")))?.to_bytes();
-        Ok(Response::from_parts(parts, body))
+        })
     }
 }
 

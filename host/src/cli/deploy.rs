@@ -19,7 +19,7 @@ use super::{Failure, Outcome, output};
   aimass deploy detector --version 4 --alias staging
 
 A bare name means what its alias `prod` says, else the newest version. The condition is CEL over the last minute of the
-canary: requests, errors, error_rate (0 to 1), p50_ms, p99_ms, and the same of the version that it is tried beside, as
+canary (where it has too few calls, over the last hour): requests, errors, error_rate (0 to 1), p50_ms, p99_ms, and the same of the version that it is tried beside, as
 stable_requests, stable_errors, … All are decimal numbers. When it breaks, the alias goes back by itself.")]
 pub(super) struct Deploy {
     /// The plugin's or model's name
@@ -39,7 +39,7 @@ pub(super) struct Deploy {
     /// What must hold of the canary, or it is taken back
     #[arg(long = "if", value_name = "CONDITION", requires = "canary")]
     gate: Option<String>,
-    /// Calls of the canary in the last minute before the condition is asked [default: 20]
+    /// Calls of the canary before the condition is asked [default: 20]
     #[arg(long, value_name = "NUMBER", requires = "canary")]
     min_requests: Option<u64>,
     /// Promote it by itself after this time, if the condition holds, such as 10m
@@ -157,11 +157,28 @@ fn percent(text: &str) -> Result<f64, String> {
 /// The path of a name, which is a plugin's or a model's.
 async fn path_of(client: &Client, name: &str) -> Outcome<String> {
     let path = |kind: &str| format!("/api/v1/{kind}/{name}");
-    if client.json(Method::GET, &format!("{}/aliases?limit=1", path("plugins")), None).await.is_ok() {
-        return Ok(path("plugins"));
+    let mut refused = None;
+    for kind in ["plugins", "models"] {
+        match client.json(Method::GET, &format!("{}/aliases?limit=1", path(kind)), None).await {
+            Ok(_) => return Ok(path(kind)),
+            // A token that may not see the one kind says nothing of the other.
+            Err(failure) => refused = refused.or(Some(failure)),
+        }
     }
-    client.json(Method::GET, &format!("{}/aliases?limit=1", path("models")), None).await?;
-    Ok(path("models"))
+    Err(refused.unwrap_or_else(|| Failure::new(format!("there is no `{name}`"))))
+}
+
+/// Who uploads a version may think that it serves: says so if the alias that a bare name means names others.
+pub(super) async fn hint(client: &Client, kind: &str, version: &Value, json: bool) {
+    let (name, number) = (output::cell(&version["name"]), &version["version"]);
+    // Whoever may upload need not be allowed to look.
+    let Ok(alias) = client.json(Method::GET, &format!("/api/v1/{kind}/{name}/aliases/prod"), None).await else {
+        return;
+    };
+    let serves = |share: &Value| share["version"] == *number && share["weight"] != 0;
+    if !json && !alias["split"].as_array().is_some_and(|split| split.iter().any(serves)) {
+        println!("  {name}:prod stays {}; `aimass deploy {name} --version {number}` changes that", split(&alias));
+    }
 }
 
 impl Deploy {
@@ -308,7 +325,7 @@ fn told(name: &str, alias: &Value, json: bool) {
         Some(gate) => {
             let least = output::cell(&canary["min_requests"]);
             println!(
-                "  {version} is a canary, and taken back unless {} (from {least} calls a minute on)",
+                "  {version} is a canary, and taken back unless {} (from {least} calls on)",
                 output::printable(gate)
             );
         }

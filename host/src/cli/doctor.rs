@@ -11,6 +11,9 @@ use crate::config::Raw;
 
 /// Say which devices, engines and toolchains were found, and what to do about what is missing.
 #[derive(Args)]
+#[command(after_help = "Examples:
+  aimass doctor
+  aimass doctor --json")]
 pub(super) struct Doctor {}
 
 impl Doctor {

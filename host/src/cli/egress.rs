@@ -17,6 +17,8 @@ use super::{Outcome, output};
   aimass egress deny api.example.com
   aimass egress region eu
   aimass egress transfers allow eu us --purpose 'support tickets, contract 17'
+  aimass egress transfers list
+  aimass egress transfers deny eu us
 
 What no rule allows is denied. An address that is not public is never connected to, unless the operator's node lets the
 destination in (aimass serve --egress-private HOST:PORT).")]

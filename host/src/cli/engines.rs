@@ -17,7 +17,7 @@ use crate::config::Raw;
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass engines
-  aimass engines --json
+  aimass engines list --json
   aimass engines install onnxruntime         from PyPI, by pip, into the cache folder
   aimass engines install onnxruntime --gpu   the build with CUDA")]
 pub(super) struct Engines {

@@ -15,9 +15,11 @@ use super::{Failure, Outcome, output};
 #[command(after_help = "Examples (with a token of the tenant's that has the role admin):
   aimass issuers add keycloak --issuer https://id.example/realms/acme --audience aimass \\
       --jwks-url https://id.example/realms/acme/protocol/openid-connect/certs --roles-claim realm_access.roles
+  aimass issuers list
   aimass issuers show keycloak
   aimass issuers revoke keycloak --subject 8f6c1d…
   aimass issuers restore keycloak --subject 8f6c1d…
+  aimass issuers remove keycloak
 A token's roles claim names roles: viewer, developer, admin, or the tenant's own (aimass roles).")]
 pub(super) enum Issuers {
     /// Accept the tokens of an identity provider
@@ -174,6 +176,7 @@ fn show(issuer: &Value, json: bool) {
 #[derive(Subcommand)]
 #[command(after_help = "Examples (with a token of the tenant's that has the role admin):
   aimass roles list
+  aimass roles show on-duty
   aimass roles set on-duty --scopes models:read,models:invoke,audit:read
   aimass roles delete on-duty")]
 pub(super) enum Roles {

@@ -23,6 +23,7 @@ const POLL: Duration = Duration::from_millis(200);
   aimass invocations show 0198c0de00007000800000000000000a
   aimass invocations result 0198c0de00007000800000000000000a --wait
   aimass invocations retry 0198c0de00007000800000000000000a
+  aimass invocations cancel 0198c0de00007000800000000000000a
 
 A call that fails for the platform's sake or traps is tried again, with growing pauses; one that was given up (`dead`)
 can be tried again by hand. Results are kept for a day, unless the node says otherwise (serve --result-ttl-seconds).")]

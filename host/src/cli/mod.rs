@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod client;
 mod compile;
+mod completions;
 mod demo;
 mod deploy;
 mod doctor;
@@ -11,16 +12,20 @@ mod egress;
 mod engine;
 mod engines;
 mod guest;
+mod help;
 mod identity;
 mod invocations;
 mod invoke;
+mod logs;
 mod objects;
+mod openapi;
 mod output;
+mod secrets;
 mod serve;
 mod signers;
 mod tenants;
 mod triggers;
-mod trust;
+pub(crate) mod trust;
 mod uploads;
 mod usage;
 mod webhooks;
@@ -90,7 +95,8 @@ const EXAMPLES: &str = "Examples:
   aimass demo                                   the whole tour on a free port
   aimass serve --data ./data                    a node that keeps its data in ./data
   aimass new my-model && aimass build my-model  a plugin from a template, built to WebAssembly
-  aimass push my-model && aimass invoke my-model x=[1,2,3]";
+  aimass push my-model && aimass invoke my-model x=[1,2,3]
+  aimass doctor                                 what this machine lacks, and what to do about it";
 
 #[derive(Subcommand)]
 enum Command {
@@ -128,6 +134,9 @@ enum Command {
     /// Say which versions serve under which names
     #[command(subcommand)]
     Aliases(deploy::Aliases),
+    /// Set, list and delete secrets of plugins
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Say whose signatures on plugins count
     #[command(subcommand)]
     Signers(signers::Signers),
@@ -136,9 +145,12 @@ enum Command {
     /// Let models and plugins run by themselves
     #[command(subcommand)]
     Triggers(triggers::Triggers),
-    /// Create, list and limit tenants (the operator)
+    /// Create, list, limit and erase tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
+    /// List and rotate the keys that seal what tenants bring (the operator)
+    #[command(subcommand)]
+    Keys(secrets::Keys),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
@@ -162,6 +174,8 @@ enum Command {
     /// Say where guests may send to, and across which regions
     #[command(subcommand)]
     Egress(egress::Egress),
+    /// Show what a plugin's calls log, also as it comes
+    Logs(logs::Logs),
     /// Say where to tell that asynchronous calls have ended
     #[command(subcommand)]
     Webhooks(webhooks::Webhooks),
@@ -171,6 +185,10 @@ enum Command {
     Engines(engines::Engines),
     /// Say which devices, engines and toolchains were found, and what to do about what is missing
     Doctor(doctor::Doctor),
+    /// Print what the HTTP API is (OpenAPI 3.1)
+    Openapi(openapi::Openapi),
+    /// Print a script with which a shell completes this command line
+    Completions(completions::Completions),
     /// Hold models for the server that started this process
     #[command(hide = true)]
     Engine(engine::Engine),
@@ -181,7 +199,7 @@ enum Command {
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit status.
 pub(crate) fn run() -> ExitCode {
-    let Cli { json, connection, command } = Cli::parse();
+    let Cli { json, connection, command } = help::parse();
     log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_)));
     let command = match command {
         Command::Engine(engine) => return ended(engine.run()),
@@ -209,6 +227,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Deployments(c) => c.run(&connection.open()?, json).await,
             Command::Diff(c) => c.run(&connection.open()?, json).await,
             Command::Aliases(c) => c.run(&connection.open()?, json).await,
+            Command::Secrets(c) => c.run(&connection.open()?, json).await,
+            Command::Keys(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
             Command::Triggers(c) => c.run(&connection.open()?, json).await,
@@ -222,8 +242,11 @@ pub(crate) fn run() -> ExitCode {
             Command::Restore(c) => c.run(json),
             Command::Rebuild(c) => c.run(json),
             Command::Egress(c) => c.run(&connection.open()?, json).await,
+            Command::Logs(c) => c.run(&connection.open()?, json).await,
             Command::Webhooks(c) => c.run(&connection.open()?, json).await,
             Command::Usage(c) => c.run(&connection.open()?, json).await,
+            Command::Openapi(c) => c.run(),
+            Command::Completions(c) => c.run(),
             Command::Doctor(c) => c.run(json).await,
             // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),

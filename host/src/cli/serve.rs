@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Failure, Outcome};
 use crate::compose::Node;
 use crate::config::Raw;
-use crate::descriptors;
+use crate::{core_dumps, descriptors};
 
 /// Run a node until it is told to stop (SIGTERM or Ctrl-C; a second one stops it at once; SIGHUP reads the certificate again).
 #[derive(Args)]
@@ -18,6 +18,7 @@ use crate::descriptors;
   aimass serve --data /var/lib/aimass --listen 0.0.0.0:8080
   aimass serve --listen 0.0.0.0:8443 --tls-certificate chain.pem --tls-key key.pem
   aimass serve --data /var/lib/aimass --key-file /etc/aimass/key
+  aimass serve --key-command 'vault kv get -field=key secret/aimass'
   AIMASS_LISTEN=127.0.0.1:0 aimass serve --json    prints the address that it took")]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -33,6 +34,7 @@ impl Serve {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         descriptors::raise();
+        core_dumps::disable();
         let node = Node::start(&config).await?;
         announce(&node, json);
         let stop = async move {
@@ -58,6 +60,6 @@ fn announce(node: &Node, json: bool) {
         println!("{}", json!({ "url": url, "operator_token_file": file }));
         return;
     }
-    println!("AI Mass serves at {url}");
+    println!("AI Mass serves at {url}, and its Web console at {url}/console/");
     println!("The operator's token is in {}{}", file.display(), if *new { " (made by this first start)" } else { "" });
 }

@@ -20,7 +20,9 @@ use super::{Failure, Outcome, output};
 #[command(after_help = "Examples:
   aimass signers generate ci.pem
   aimass signers add ci ci.pem.pub
+  aimass signers list
   aimass signers require on
+  aimass signers remove ci
   aimass push --sign ci.pem")]
 pub(super) enum Signers {
     /// Make a key pair: the private half into FILE, the public one into FILE.pub. Nothing is sent

@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::{Outcome, output};
 
-/// Create, list and limit tenants (the operator).
+/// Create, list, limit and erase tenants (the operator).
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   aimass tenants create acme
   aimass tenants list
   aimass tenants show acme
   aimass tenants limits acme --weight 4 --requests-per-second 200
-  aimass tenants limits acme --requests-per-second default")]
+  aimass tenants limits acme --requests-per-second default
+  aimass tenants limits acme --storage-mib 500 --compute-seconds-per-day 3600
+  aimass tenants erase acme --yes")]
 pub(super) enum Tenants {
     /// Create a tenant
     Create {
@@ -30,6 +32,14 @@ pub(super) enum Tenants {
     Show {
         /// Its name
         name: String,
+    },
+    /// Erase a tenant with all that it has, here and in every backup; its name is never given again
+    Erase {
+        /// Its name
+        name: String,
+        /// That is meant
+        #[arg(long)]
+        yes: bool,
     },
     /// Change a tenant's limits, at once; `default` makes one the node's again
     Limits {
@@ -47,6 +57,21 @@ pub(super) enum Tenants {
         /// Memory of its loaded models together, MiB
         #[arg(long, value_name = "MIB")]
         engine_memory_mib: Option<Limit>,
+        /// What it may keep of plugins and models, MiB
+        #[arg(long, value_name = "MIB")]
+        storage_mib: Option<Limit>,
+        /// Plugins
+        #[arg(long, value_name = "NUMBER")]
+        plugins: Option<Limit>,
+        /// Models
+        #[arg(long, value_name = "NUMBER")]
+        models: Option<Limit>,
+        /// Time that its guests run on processors and its models in engines, seconds in a day (UTC)
+        #[arg(long, value_name = "SECONDS")]
+        compute_seconds_per_day: Option<Limit>,
+        /// What its guests send out, MiB in a day (UTC)
+        #[arg(long, value_name = "MIB")]
+        egress_mib_per_day: Option<Limit>,
     },
 }
 
@@ -80,12 +105,29 @@ impl Tenants {
                 let tenant = client.json(Method::GET, &format!("/api/v1/tenants/{name}"), None).await?;
                 show(&tenant, json);
             }
-            Self::Limits { name, weight, requests_per_second, calls, engine_memory_mib } => {
+            Self::Erase { name, yes } => super::secrets::erase(client, &name, yes, json).await?,
+            Self::Limits {
+                name,
+                weight,
+                requests_per_second,
+                calls,
+                engine_memory_mib,
+                storage_mib,
+                plugins,
+                models,
+                compute_seconds_per_day,
+                egress_mib_per_day,
+            } => {
                 let wishes = [
                     ("weight", weight),
                     ("requests_per_second", requests_per_second),
                     ("calls", calls),
                     ("engine_memory_mib", engine_memory_mib),
+                    ("storage_mib", storage_mib),
+                    ("plugins", plugins),
+                    ("models", models),
+                    ("compute_seconds_per_day", compute_seconds_per_day),
+                    ("egress_mib_per_day", egress_mib_per_day),
                 ];
                 let given = wishes.into_iter().filter_map(|(field, wish)| Some((field.to_owned(), json!(wish?.0))));
                 let change = Value::Object(given.collect());
@@ -117,6 +159,11 @@ fn show(tenant: &Value, json: bool) {
         ("requests a second", "requests_per_second"),
         ("calls at once", "calls"),
         ("engine memory, MiB", "engine_memory_mib"),
+        ("storage, MiB", "storage_mib"),
+        ("plugins", "plugins"),
+        ("models", "models"),
+        ("compute a day, seconds", "compute_seconds_per_day"),
+        ("egress a day, MiB", "egress_mib_per_day"),
     ] {
         let limit = &tenant["effective_limits"][field];
         let number = if limit.is_null() { "no limit".to_owned() } else { output::cell(limit) };
@@ -136,6 +183,7 @@ pub(super) const DEVELOPER: &str = "plugins:read,plugins:write,plugins:invoke,mo
   aimass tokens create --tenant acme
   aimass tokens create --tenant acme --subject ci --scopes plugins:write --hours 1
   aimass tokens create --tenant acme --subject alice --role admin
+  aimass tokens list --tenant acme
   aimass tokens revoke --tenant acme 0198c0de…")]
 pub(super) enum Tokens {
     /// Create a token and print it: it is shown this once

@@ -17,7 +17,12 @@ const WEBHOOKS: &str = "/api/v1/webhooks";
   aimass webhooks create done https://hooks.example.com/aimass    prints the secret, this once
   aimass webhooks test done && aimass webhooks deliveries done
   aimass invoke ocr page=@scan.png --async --callback done
-  aimass webhooks pause done
+  aimass webhooks list
+  aimass webhooks show done
+  aimass webhooks move done https://hooks.example.com/elsewhere
+  aimass webhooks pause done && aimass webhooks resume done
+  aimass webhooks renew-secret done
+  aimass webhooks delete done
   aimass webhooks retry done msg_0198c0de00007000800000000000000a_1
 
 Messages are signed as Standard Webhooks has it (webhook-id, webhook-timestamp, webhook-signature), go out by the tenant's

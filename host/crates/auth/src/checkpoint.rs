@@ -9,6 +9,7 @@ use aimass_core::{Code, Fault, Result};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{KeySet, thumbprint};
@@ -16,7 +17,7 @@ use crate::keys::{KeySet, thumbprint};
 const TYPE: &str = "aimass-checkpoint+jws";
 
 /// Where the journal stood.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Checkpoint {
     /// The node that says so.
@@ -43,7 +44,7 @@ pub struct Checkpoint {
 /// assert!(forged.verify().is_err());
 /// # Ok::<(), aimass_core::Fault>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignedCheckpoint {
     /// What is said, to be read by people: the signature is over what stands in `jws`.
@@ -69,7 +70,7 @@ impl SignedCheckpoint {
         let mut header = jsonwebtoken::Header::new(keys.algorithm());
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(keys.kid().to_owned());
-        let jws = jsonwebtoken::encode(&header, &checkpoint, &keys.signing).map_err(Fault::internal)?;
+        let jws = jsonwebtoken::encode(&header, &checkpoint, &keys.signing()?).map_err(Fault::internal)?;
         Ok(Self { checkpoint, kid: keys.kid().to_owned(), x: keys.public().to_owned(), jws })
     }
 

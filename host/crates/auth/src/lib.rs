@@ -36,6 +36,7 @@ mod keys;
 mod revoked;
 mod role;
 mod scope;
+mod sealed;
 mod signing;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use foreign::{BadJwks, Identity, Jwks, KeyInfo, MAX_JWKS, Provider};
 pub use keys::{KeyState, NodeKey};
 pub use role::Role;
 pub use scope::{Scope, Scopes, UnknownScope};
+pub use sealed::SealingKey;
 pub use signing::{PluginSignature, SignerKey, SigningKey};
 pub use webhook::{InvalidWebhook, WEBHOOK_TOLERANCE, WebhookSecret};
 

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
 macro_rules! scopes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal;)*) => {
         /// One permission. The text form stands in tokens and never changes its meaning.
         ///
         /// ```
@@ -14,11 +17,14 @@ macro_rules! scopes {
         /// assert!("models:*".parse::<Scope>().is_err());
         /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Scope { $($(#[$doc])* $name,)* }
+        pub enum Scope { $($(#[doc = $doc])* $name,)* }
 
         impl Scope {
             /// Every scope.
             pub const ALL: &[Scope] = &[$(Scope::$name,)*];
+
+            /// What each of them allows, in the order of [`Self::ALL`].
+            const ALLOW: &[&str] = &[$(concat!($($doc),*),)*];
 
             /// The scope as it stands in a token.
             pub const fn as_str(self) -> &'static str {
@@ -74,6 +80,19 @@ scopes! {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl JsonSchema for Scope {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scope".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let scopes = Self::ALL.iter().zip(Self::ALLOW);
+        let one_of: Vec<_> =
+            scopes.map(|(scope, allows)| json!({ "const": scope.as_str(), "description": allows.trim() })).collect();
+        json_schema!({ "description": "One permission.", "type": "string", "oneOf": one_of })
     }
 }
 

@@ -1,27 +1,33 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 mod deployment;
+mod quota;
+mod sealing;
+mod trigger;
+mod upload;
 mod webhook;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use quota::{QuotaLimits, QuotaWarning};
 
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
-use crate::usage::Usage;
+use crate::usage::{ObjectUsage, Usage};
 use crate::{Digest, Name, Signature};
 
-mod trigger;
-mod upload;
-pub use deployment::{Canary, Change, Deployment, Route, Seen, Share};
+pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
+pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
 pub use trigger::*;
 pub use upload::{Provenance, SignedBy, UploadWish};
 pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
     /// The token's subject; `system` for the platform itself.
     pub subject: String,
@@ -44,7 +50,7 @@ impl Actor {
 }
 
 /// What an uploaded object is. A name is one or the other, not both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A WebAssembly component.
@@ -64,7 +70,7 @@ impl Kind {
 }
 
 /// The device that a model must run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Device {
     /// A GPU if one serves it right and faster, else the CPU.
@@ -77,7 +83,7 @@ pub enum Device {
 }
 
 /// What validation found out about a version's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Inspection {
     /// Worlds that a plugin can be used through: `model-plugin`, `wasi:http/proxy`. Empty for a model.
     #[serde(default)]
@@ -100,7 +106,7 @@ pub struct Inspection {
 pub type Settings = BTreeMap<String, String>;
 
 /// A tenant's own limits. What is left out is as the node has it for every tenant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// Its part of the engines' time, beside the weights of the others that ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +120,9 @@ pub struct Limits {
     /// Memory that its loaded models take together, MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_memory_mib: Option<NonZeroU32>,
+    /// What it may keep, and use in a day.
+    #[serde(flatten)]
+    pub quotas: QuotaLimits,
 }
 
 /// One change of state. Records of released variants stay readable: fields are only added, with defaults.
@@ -136,6 +145,10 @@ pub enum Event {
         /// The key, wrapped, hex.
         key: String,
     },
+    /// Every tenant's data key was wrapped anew.
+    DataKeysRewrapped(DataKeysRewrapped),
+    /// A tenant is gone with all that it had.
+    TenantErased(TenantErased),
     /// A tenant's limits were replaced.
     TenantLimitsSet {
         /// Whose.
@@ -188,7 +201,7 @@ pub enum Event {
     UploadAccepted {
         /// Whose.
         tenant: Name,
-        /// The upload's id: that of the request which brought it.
+        /// The upload's id.
         id: String,
         /// Under which name.
         name: Name,
@@ -255,34 +268,31 @@ pub enum Event {
         name: Name,
     },
     /// An alias says something else from now on.
-    AliasSet {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-        /// What it says, and why.
-        deployment: Deployment,
-    },
+    AliasSet(AliasSet),
     /// An alias is gone. What it said before stays listed.
-    AliasDeleted {
-        /// Whose.
-        tenant: Name,
-        /// Which plugin's or model's.
-        name: Name,
-        /// Which alias.
-        alias: Name,
-    },
+    AliasDeleted(AliasDeleted),
+    /// A version was deleted, which no alias named.
+    VersionDeleted(VersionDeleted),
     /// A plugin's settings were replaced.
     SettingsReplaced {
         /// Whose.
         tenant: Name,
         /// Which plugin's.
         name: Name,
-        /// All of them.
+        /// All of them, in the records of before they were sealed.
+        #[serde(default, skip_serializing_if = "Settings::is_empty")]
         settings: Settings,
+        /// The number of the configuration that this makes; it is the next one. 0 where nothing was sealed yet.
+        #[serde(default)]
+        number: u64,
+        /// All of them, sealed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<Sealed>,
     },
+    /// A plugin's secret was set.
+    SecretSet(SecretSet),
+    /// A plugin's secret was deleted.
+    SecretDeleted(SecretDeleted),
     /// A plugin may (or may no longer) be called without a token at `/fn`.
     PublicAccessSet {
         /// Whose.
@@ -447,40 +457,32 @@ pub enum Event {
         usage: Usage,
     },
     /// A trigger was made or replaced.
-    TriggerSet {
-        /// Whose.
-        tenant: Name,
-        /// Which.
-        name: Name,
-        /// All of it.
-        trigger: Trigger,
-        /// The secret of its webhooks, among the tenant's sealed bytes.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        secret: Option<Digest>,
-    },
+    TriggerSet(TriggerSet),
     /// A trigger is gone, with what was recorded of its runs.
-    TriggerDeleted {
-        /// Whose.
-        tenant: Name,
-        /// Which.
-        name: Name,
-    },
+    TriggerDeleted(TriggerDeleted),
     /// A trigger fires no longer, or again.
-    TriggerPaused {
-        /// Whose.
-        tenant: Name,
-        /// Which.
-        name: Name,
-        /// Whether it rests.
-        paused: bool,
-    },
+    TriggerPaused(TriggerPaused),
     /// A trigger fired. The same run is recorded once.
-    TriggerFired {
+    TriggerFired(TriggerFired),
+    /// The same of single plugins and models.
+    ObjectUsageRecorded {
         /// Whose.
         tenant: Name,
-        /// Which.
-        name: Name,
-        /// The run.
-        run: TriggerRun,
+        /// All of their hours, in place of what was recorded of them before.
+        objects: Vec<ObjectUsage>,
+    },
+    /// Four fifths of a tenant's quota are used.
+    QuotaWarned {
+        /// Whose.
+        tenant: Name,
+        /// Which, and how much of it.
+        warning: QuotaWarning,
+    },
+    /// What a tenant used long ago is shown no longer.
+    UsagePruned {
+        /// Whose.
+        tenant: Name,
+        /// The hours that began before this, seconds since the epoch.
+        before: u64,
     },
 }

@@ -1,5 +1,6 @@
 //! What a tenant lets its guests send out, where to, and across which regions.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Fault, Name, Result};
@@ -11,7 +12,7 @@ const MAX_ENTRIES: usize = 16;
 const MAX_PURPOSE: usize = 512;
 
 /// A destination that guests may send to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EgressRule {
     /// A host (`api.example.com`, `192.0.2.1`), or every name below one (`*.example.com`).
     pub host: String,
@@ -93,7 +94,7 @@ pub fn pattern(text: &str) -> Result<String> {
 }
 
 /// Data of one region may be sent to another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransferRule {
     /// The region that the data is labelled with.
     pub from: Name,

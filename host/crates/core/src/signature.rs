@@ -1,11 +1,12 @@
 //! What a model or a model plugin takes and gives.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Code, ElementType, Fault, Tensor};
 
 /// One input or output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Port {
     /// Its name, unique among the inputs (or outputs).
     pub name: String,
@@ -61,7 +62,7 @@ impl Port {
 /// assert!(signature.check_inputs(&[]).is_err());
 /// # Ok::<(), aimass_core::Fault>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Signature {
     /// What goes in.
     pub inputs: Vec<Port>,

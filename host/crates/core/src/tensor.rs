@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use half::{bf16, f16};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Code, Fault};
@@ -12,7 +13,7 @@ use crate::{Code, Fault};
 macro_rules! element_types {
     ($($name:ident = $text:literal, $size:expr;)*) => {
         /// The element types of the Open Inference Protocol v2, and BF16, which Triton added.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum ElementType {
             $(#[doc = concat!("`", $text, "`")] #[serde(rename = $text)] $name,)*
         }

@@ -13,12 +13,13 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http_body_util::BodyExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::app::RequestId;
 use crate::linger::Broken;
 use crate::problem::Rejection;
+use crate::request::RequestId;
 
 /// A body whose next bytes do not come within this time is given up.
 pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
@@ -81,10 +82,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 /// `?after=…&limit=…` of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Paging {
+    /// Where the page begins: `next` of the page before.
     pub(crate) after: Option<String>,
+    /// At most so many rows; 100 at most.
     pub(crate) limit: Option<usize>,
 }
 

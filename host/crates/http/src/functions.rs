@@ -10,11 +10,13 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
-use crate::app::{App, RequestId};
+use crate::app::App;
+use crate::console;
 use crate::depth::Depth;
 use crate::extract::whole_body;
 use crate::guard::{Answered, caller};
 use crate::later::{self, Head, Vouched};
+use crate::request::RequestId;
 use crate::{prefer, routing};
 
 /// Where functions live.
@@ -40,6 +42,7 @@ where
         Some(Vouched(caller)) => Some(caller),
         None => caller(app, request.headers()).await.ok(),
     };
+    let routing = routing::of(request.headers())?;
     if !background {
         // Nobody outside says this.
         request.headers_mut().remove(later::INVOCATION);
@@ -47,11 +50,12 @@ where
         // The queue is a tenant's own: to others the preference is not applied.
         let own = caller.as_deref().filter(|c| c.tenant().is_ok_and(|tenant| *tenant.name() == target.tenant));
         if let Some(caller) = own.filter(|_| prefer::respond_async(request.headers())) {
-            return accept(app, caller, &target, request, depth, id).await;
+            platform.may_call_function(caller, &target.tenant, &target.plugin, &routing)?;
+            return accept(app, caller, target.plugin.name, request, depth, id).await;
         }
     }
-    let routing = routing::of(request.headers())?;
-    let options = CallOptions { depth: depth.0, background, routing, ..CallOptions::default() };
+    let trace = id.trace().clone();
+    let options = CallOptions { depth: depth.0, background, routing, trace, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -62,6 +66,7 @@ where
     let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
     let response = called.await?;
     let mut response = response.map(Body::new);
+    console::isolate(response.headers_mut());
     response.extensions_mut().insert(Answered(PREFIX));
     if let Some(ServedVersion(version)) = response.extensions().get().copied() {
         routing::served(&mut response, version);
@@ -69,11 +74,11 @@ where
     Ok(response)
 }
 
-/// Takes the call in, to be run later.
+/// Takes a call in that may be made, to be run later.
 async fn accept<B>(
     app: &App,
     by: &Caller,
-    target: &Target,
+    subject: Name,
     request: Request<B>,
     depth: Depth,
     id: &RequestId,
@@ -82,11 +87,10 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
-    app.platform().may_call_function(by, &target.tenant, &target.plugin)?;
     let head = Head::of(request.method(), request.uri(), request.headers())?;
     let body = whole_body(request.map(Body::new), MAX_FUNCTION_BODY).await?;
     let asked = Asked { by, request: id.as_str() };
-    let mut response = later::accept(app, asked, head, target.plugin.name.clone(), depth.0, body).await?;
+    let mut response = later::accept(app, asked, head, subject, depth.0, body).await?;
     response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)
 }

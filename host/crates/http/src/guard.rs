@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::app::App;
+use crate::console;
 use crate::later::Vouched;
 use crate::problem::Rejection;
 use crate::repeat;
@@ -28,6 +29,11 @@ pub(crate) struct Rule {
 pub(crate) struct Answered(pub(crate) &'static str);
 
 pub(crate) async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
+    if rule.access == Access::Session {
+        let mut response = console::check(request, next).await;
+        response.extensions_mut().insert(Answered(rule.path));
+        return response;
+    }
     let mut response = match authorise(rule.access, &mut request).await {
         Ok(()) => repeat::once(rule.path, request, next).await,
         Err(fault) => Rejection(fault).into_response(),
@@ -47,7 +53,7 @@ async fn authorise(access: Access, request: &mut Request) -> Result<()> {
         None => caller(&app, request.headers()).await?,
     };
     match access {
-        Access::Public | Access::Signed | Access::Token => {}
+        Access::Public | Access::Session | Access::Signed | Access::Token => {}
         Access::Tenant(scope) => {
             caller.require(scope)?;
             caller.tenant()?;

@@ -15,9 +15,10 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, EXPECT, HOST, LOCATION, 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 
-use crate::app::{App, RequestId, answer};
+use crate::app::{App, answer};
 use crate::depth::Depth;
 use crate::problem::{Rejection, finish};
+use crate::request::RequestId;
 
 /// Says to a guest which asynchronous call it serves; the same for every attempt.
 pub(crate) const INVOCATION: HeaderName = HeaderName::from_static("aimass-invocation-id");
@@ -108,7 +109,7 @@ pub(crate) fn result(call: &InvocationDocument, answer: StoredAnswer) -> Result<
     let mut response = response(answer)?;
     // So that nobody takes the call's own 404 for this API's.
     response.headers_mut().insert(INVOCATION, HeaderValue::from_str(&call.id).map_err(Fault::internal)?);
-    response.headers_mut().insert(ATTEMPT, HeaderValue::from(call.attempts));
+    response.headers_mut().insert(ATTEMPT, HeaderValue::from(call.progress.attempts));
     Ok(response)
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use aimass_core::{Code, Fault};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use prometheus_client::encoding::text::encode_eof;
 use serde_json::{Value, json};
 
@@ -48,6 +49,11 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> 
 
 pub(crate) async fn jwks(State(app): State<Arc<App>>) -> axum::Json<Value> {
     axum::Json(app.platform().auth().jwks())
+}
+
+/// What this API is, for programs.
+pub(crate) async fn openapi() -> ([(HeaderName, &'static str); 1], Bytes) {
+    ([(CONTENT_TYPE, "application/json")], crate::openapi::bytes())
 }
 
 pub(crate) async fn unknown(uri: Uri) -> Rejection {

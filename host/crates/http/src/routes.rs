@@ -9,6 +9,8 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 
 use crate::app::App;
+use crate::console::{self, pages};
+use crate::openapi::{Described, Operation, Schemas};
 use crate::{api, grpc, guard, hooks, operations, repository, v2};
 use aimass_platform::Scope;
 
@@ -19,6 +21,8 @@ pub enum Access {
     Public,
     /// Anybody whose request bears a valid signature; the use case checks it.
     Signed,
+    /// Somebody who is signed in to the console; the use case decides by what is asked for. Others are shown the way in.
+    Session,
     /// A valid token; the use case decides by what is asked for.
     Token,
     /// A token of a tenant that holds this scope.
@@ -38,6 +42,8 @@ pub struct Route {
     pub path: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Says what it takes and answers; none for what is no part of the described API.
+    pub(crate) described: Option<fn(&mut Operation, &mut Schemas)>,
 }
 
 /// Every route behind the router. `/fn/…` has an access rule of its own, the plugin's policy.
@@ -57,7 +63,7 @@ struct Table {
 
 impl Table {
     fn all() -> Self {
-        use Access::{Operator, Public, Signed, Tenant, TenantOrOperator, Token};
+        use Access::{Operator, Public, Session, Signed, Tenant, TenantOrOperator, Token};
         let mut t = Self { router: Router::new(), routes: vec![] };
         let (get, put, post, delete) = (&Method::GET, &Method::PUT, &Method::POST, &Method::DELETE);
         let patch = &Method::PATCH;
@@ -66,11 +72,15 @@ impl Table {
         t.add(get, "/readyz", Public, operations::ready);
         t.add(get, "/metrics", Public, operations::metrics);
         t.add(get, "/.well-known/jwks.json", Public, operations::jwks);
+        t.add(get, "/openapi.json", Public, operations::openapi);
 
         t.add(get, "/api/v1/tenants", Operator, api::tenants::list);
         t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
         t.add(get, "/api/v1/tenants/{tenant}", Operator, api::tenants::show);
         t.add(patch, "/api/v1/tenants/{tenant}/limits", Operator, api::tenants::limit);
+        t.add(delete, "/api/v1/tenants/{tenant}", Operator, api::keys::erase);
+        t.add(get, "/api/v1/keys", Operator, api::keys::list);
+        t.add(post, "/api/v1/keys", Operator, api::keys::rotate);
         t.add(get, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::list_for);
         t.add(post, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::mint_for);
         t.add(delete, "/api/v1/tenants/{tenant}/tokens/{jti}", Operator, api::tokens::revoke_for);
@@ -105,8 +115,18 @@ impl Table {
         t.add(delete, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::delete);
         t.add(get, "/api/v1/plugins/{name}/versions", Tenant(Scope::PluginsRead), api::plugins::versions);
         t.add(get, "/api/v1/plugins/{name}/versions/{version}", Tenant(Scope::PluginsRead), api::plugins::version);
+        t.add(
+            delete,
+            "/api/v1/plugins/{name}/versions/{version}",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::delete_version,
+        );
         t.add(get, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsRead), api::plugins::settings);
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
+        t.add(get, "/api/v1/plugins/{name}/secrets", Tenant(Scope::PluginsRead), api::secrets::list);
+        t.add(put, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::set);
+        t.add(delete, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::delete);
+        t.add(get, "/api/v1/plugins/{name}/logs", Tenant(Scope::PluginsRead), api::logs::tail);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
         t.add(get, "/api/v1/plugins/{name}/aliases", Tenant(Scope::PluginsRead), api::deployments::aliases);
@@ -151,6 +171,12 @@ impl Table {
         t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+        t.add(
+            delete,
+            "/api/v1/models/{name}/versions/{version}",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::delete_version,
+        );
 
         t.add(get, "/api/v1/models/{name}/aliases", Tenant(Scope::ModelsRead), api::deployments::aliases);
         t.add(get, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsRead), api::deployments::alias);
@@ -207,6 +233,8 @@ impl Table {
         );
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
+        t.add(get, "/api/v1/quotas", Tenant(Scope::UsageRead), api::quotas::own);
+        t.add(get, "/api/v1/tenants/{tenant}/quotas", Operator, api::quotas::of_tenant);
 
         t.add(get, "/api/v1/triggers", Tenant(Scope::TriggersRead), api::triggers::list);
         t.add(put, "/api/v1/triggers/{name}", Tenant(Scope::TriggersWrite), api::triggers::set);
@@ -218,7 +246,7 @@ impl Table {
         t.add(get, "/api/v1/triggers/{name}/runs", Tenant(Scope::TriggersRead), api::triggers::runs);
         t.add(get, "/api/v1/triggers/{name}/runs/{run}", Tenant(Scope::TriggersRead), api::triggers::run);
         t.add(post, "/api/v1/triggers/{name}/runs/{run}/replay", Tenant(Scope::TriggersWrite), api::triggers::replay);
-        t.add(post, "/hooks/{tenant}/{name}", Signed, hooks::receive);
+        t.plain(post, "/hooks/{tenant}/{name}", Signed, hooks::receive);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);
@@ -241,22 +269,107 @@ impl Table {
         t.add(post, "/v2/repository/models/{model}/unload", Token, repository::unload);
 
         // gRPC: a method is a POST to its service and name. The message names the model.
-        t.add(post, "/inference.GRPCInferenceService/ServerLive", Public, grpc::live);
-        t.add(post, "/inference.GRPCInferenceService/ServerReady", Public, grpc::ready);
-        t.add(post, "/inference.GRPCInferenceService/ServerMetadata", Public, grpc::server);
-        t.add(post, "/inference.GRPCInferenceService/ModelReady", Token, grpc::model_ready);
-        t.add(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
-        t.add(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
-        t.add(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
-        t.add(post, grpc::STREAM_INFER, Token, grpc::stream_infer);
-        t.add(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
-        t.add(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
-        t.add(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
-        t.add(post, "/inference.GRPCInferenceService/RepositoryModelUnload", Token, grpc::unload);
+        t.plain(post, "/inference.GRPCInferenceService/ServerLive", Public, grpc::live);
+        t.plain(post, "/inference.GRPCInferenceService/ServerReady", Public, grpc::ready);
+        t.plain(post, "/inference.GRPCInferenceService/ServerMetadata", Public, grpc::server);
+        t.plain(post, "/inference.GRPCInferenceService/ModelReady", Token, grpc::model_ready);
+        t.plain(post, "/inference.GRPCInferenceService/ModelMetadata", Token, grpc::metadata);
+        t.plain(post, "/inference.GRPCInferenceService/ModelConfig", Token, grpc::config);
+        t.plain(post, "/inference.GRPCInferenceService/ModelInfer", Token, grpc::infer);
+        t.plain(post, grpc::STREAM_INFER, Token, grpc::stream_infer);
+        t.plain(post, "/inference.GRPCInferenceService/ModelStatistics", Token, grpc::statistics);
+        t.plain(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
+        t.plain(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
+        t.plain(post, "/inference.GRPCInferenceService/RepositoryModelUnload", Token, grpc::unload);
+
+        t.plain(get, "/console", Public, console::enter);
+        t.plain(get, "/console/sign-in", Public, pages::sign_in_form);
+        t.plain(post, "/console/sign-in", Public, pages::sign_in);
+        t.plain(get, "/console/assets/{asset}", Public, pages::asset);
+        t.plain(get, "/console/", Session, pages::overview);
+        t.plain(post, "/console/sign-out", Session, pages::sign_out);
+        t.plain(post, "/console/theme", Session, pages::set_theme);
+        t.plain(get, "/console/search", Session, pages::search);
+        t.plain(get, "/console/upload-plugin", Session, pages::upload::plugin_form);
+        t.plain(get, "/console/upload-model", Session, pages::upload::model_form);
+        t.plain(get, "/console/uploads/{upload}", Session, pages::upload::show);
+        t.plain(get, "/console/plugins", Session, pages::plugins);
+        t.plain(get, "/console/plugins/{name}", Session, pages::plugin);
+        t.plain(get, "/console/plugins/{name}/versions/{version}", Session, pages::plugin_version);
+        t.plain(post, "/console/plugins/{name}/versions/{version}/delete", Session, pages::delete_version);
+        t.plain(post, "/console/plugins/{name}/upload", Session, pages::upload::plugin);
+        t.plain(get, "/console/plugins/{name}/playground", Session, pages::playground::plugin);
+        t.plain(post, "/console/plugins/{name}/infer", Session, pages::playground::infer);
+        t.plain(post, "/console/plugins/{name}/function", Session, pages::playground::call_function);
+        t.plain(get, "/console/plugins/{name}/settings", Session, pages::settings::plugin);
+        t.plain(post, "/console/plugins/{name}/settings", Session, pages::settings::save);
+        t.plain(post, "/console/plugins/{name}/secrets", Session, pages::secrets::set);
+        t.plain(post, "/console/plugins/{name}/secrets/remove", Session, pages::secrets::remove);
+        t.plain(post, "/console/plugins/{name}/access", Session, pages::settings::set_access);
+        t.plain(post, "/console/plugins/{name}/delete", Session, pages::settings::delete_plugin);
+        t.plain(get, "/console/models", Session, pages::models);
+        t.plain(get, "/console/models/{name}", Session, pages::model);
+        t.plain(get, "/console/models/{name}/versions/{version}", Session, pages::model_version);
+        t.plain(post, "/console/models/{name}/versions/{version}/delete", Session, pages::delete_version);
+        t.plain(post, "/console/models/{name}/upload", Session, pages::upload::model);
+        t.plain(get, "/console/models/{name}/playground", Session, pages::playground::model);
+        t.plain(post, "/console/models/{name}/infer", Session, pages::playground::infer);
+        t.plain(get, "/console/models/{name}/settings", Session, pages::settings::model);
+        t.plain(post, "/console/models/{name}/delete", Session, pages::settings::delete_model);
+        t.plain(get, "/console/plugins/{name}/traffic", Session, pages::traffic::show);
+        t.plain(post, "/console/plugins/{name}/traffic", Session, pages::traffic::deploy);
+        t.plain(get, "/console/plugins/{name}/traffic/{alias}", Session, pages::traffic::alias_figures);
+        t.plain(post, "/console/plugins/{name}/traffic/{alias}/canary", Session, pages::traffic::move_canary);
+        t.plain(post, "/console/plugins/{name}/traffic/{alias}/promote", Session, pages::traffic::promote);
+        t.plain(post, "/console/plugins/{name}/traffic/{alias}/rollback", Session, pages::traffic::roll_back);
+        t.plain(post, "/console/plugins/{name}/traffic/{alias}/delete", Session, pages::traffic::delete);
+        t.plain(get, "/console/plugins/{name}/compare", Session, pages::compare::show);
+        t.plain(get, "/console/models/{name}/traffic", Session, pages::traffic::show);
+        t.plain(post, "/console/models/{name}/traffic", Session, pages::traffic::deploy);
+        t.plain(get, "/console/models/{name}/traffic/{alias}", Session, pages::traffic::alias_figures);
+        t.plain(post, "/console/models/{name}/traffic/{alias}/canary", Session, pages::traffic::move_canary);
+        t.plain(post, "/console/models/{name}/traffic/{alias}/promote", Session, pages::traffic::promote);
+        t.plain(post, "/console/models/{name}/traffic/{alias}/rollback", Session, pages::traffic::roll_back);
+        t.plain(post, "/console/models/{name}/traffic/{alias}/delete", Session, pages::traffic::delete);
+        t.plain(get, "/console/models/{name}/compare", Session, pages::compare::show);
+        t.plain(get, "/console/usage", Session, pages::usage::show);
+        t.plain(get, "/console/audit", Session, pages::audit::list);
+        t.plain(get, "/console/tokens", Session, pages::tokens::list);
+        t.plain(post, "/console/tokens", Session, pages::tokens::create);
+        t.plain(post, "/console/tokens/{jti}/revoke", Session, pages::tokens::revoke);
+        t.plain(get, "/console/egress", Session, pages::egress::show);
+        t.plain(post, "/console/egress/allow", Session, pages::egress::allow);
+        t.plain(post, "/console/egress/remove", Session, pages::egress::remove_rule);
+        t.plain(post, "/console/egress/transfers/allow", Session, pages::egress::allow_transfer);
+        t.plain(post, "/console/egress/transfers/remove", Session, pages::egress::remove_transfer);
+        t.plain(post, "/console/egress/region", Session, pages::egress::set_region);
+        t.plain(get, "/console/signers", Session, pages::signers::show);
+        t.plain(post, "/console/signers/add", Session, pages::signers::add);
+        t.plain(post, "/console/signers/{name}/remove", Session, pages::signers::remove);
+        t.plain(post, "/console/signers/require", Session, pages::signers::require);
+        t.plain(get, "/console/tenants", Session, pages::tenants::list);
+        t.plain(post, "/console/tenants", Session, pages::tenants::create);
+        t.plain(get, "/console/tenants/{tenant}", Session, pages::tenants::show);
+        t.plain(post, "/console/tenants/{tenant}/limits", Session, pages::tenants::limit);
+        t.plain(post, "/console/tenants/{tenant}/tokens", Session, pages::tokens::create_for);
+        t.plain(post, "/console/tenants/{tenant}/tokens/{jti}/revoke", Session, pages::tokens::revoke_for);
         t
     }
 
+    /// A route of the API: what it takes and answers has to have a schema.
     fn add<H, T>(&mut self, method: &Method, path: &'static str, access: Access, handler: H)
+    where
+        H: Handler<T, Arc<App>> + Described<T>,
+        T: 'static,
+    {
+        self.plain(method, path, access, handler);
+        if let Some(route) = self.routes.last_mut() {
+            route.described = Some(H::describe);
+        }
+    }
+
+    /// A route that is described elsewhere: gRPC by its `.proto`, a page by what it shows.
+    fn plain<H, T>(&mut self, method: &Method, path: &'static str, access: Access, handler: H)
     where
         H: Handler<T, Arc<App>>,
         T: 'static,
@@ -271,6 +384,6 @@ impl Table {
         };
         let guarded = on(filter, handler).layer(from_fn_with_state(guard::Rule { path, access }, guard::check));
         self.router = std::mem::take(&mut self.router).route(path, guarded);
-        self.routes.push(Route { method: method.clone(), path, access });
+        self.routes.push(Route { method: method.clone(), path, access, described: None });
     }
 }

@@ -7,7 +7,9 @@ use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
 
+use crate::openapi::{Input, Operation, Schemas};
 use crate::problem::Rejection;
 
 /// The request's: this version of the alias's split, and no other.
@@ -17,7 +19,7 @@ const VERSION: &str = "aimass-version";
 const KEY: &str = "aimass-route-key";
 
 /// The answer's: the version that served, or failed to.
-const SERVED: &str = "aimass-served-version";
+pub(crate) const SERVED: &str = "aimass-served-version";
 
 /// Reads it from a request's head.
 ///
@@ -48,6 +50,15 @@ impl<S: Sync> FromRequestParts<S> for Routed {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         Ok(Self(of(&parts.headers)?))
+    }
+}
+
+impl Input for Routed {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        let number = json!({ "type": "integer", "minimum": 1 });
+        operation.parameter("header", VERSION, false, "This version of the alias's split, and no other.", number);
+        let says = "Whatever has this in common gets the same version.";
+        operation.parameter("header", KEY, false, says, json!({ "type": "string" }));
     }
 }
 

@@ -86,7 +86,8 @@ pub(crate) async fn infer(
         servable.signature()?.check_inputs(&inputs)?;
         return Ok(later::accept(&app, ask.asked(), head, servable.name().parse()?, depth, body).await?);
     }
-    let options = CallOptions { deadline: wanted.timeout, depth, background, ..CallOptions::default() };
+    let (deadline, trace) = (wanted.timeout, ask.request.trace().clone());
+    let options = CallOptions { deadline, depth, background, trace, ..CallOptions::default() };
     let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
     let mut response = respond(encoded);

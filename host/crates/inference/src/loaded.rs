@@ -7,13 +7,14 @@ use std::time::Instant;
 use aimass_core::{Code, Fault, Result, Signature, Tensor, seam};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::backend::{self, RunError};
 use crate::pool::{Lane, past_deadline};
 
 /// Where a model runs, and how that was decided: for `models show`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Placement {
     /// The engine: `tract`, `onnxruntime` or `wonnx`.
     pub backend: Cow<'static, str>,
@@ -31,7 +32,7 @@ pub struct Placement {
 }
 
 /// Median milliseconds of one run on canary inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Race {
     /// On the CPU, one thread.
     pub cpu_ms: f64,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aimass_core::event::{Actor, Device, Event, Inspection, Kind};
 use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
 use aimass_store::{Staged, UploadOutcome, UploadRow};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::objects::{PAGE, Page, VersionDocument};
@@ -12,7 +13,7 @@ use crate::uploads::{Inspecting, Job, Reservation};
 use crate::{Asked, Platform, Scope};
 
 /// How far an accepted upload is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UploadState {
     /// It waits for its turn.
@@ -26,7 +27,7 @@ pub enum UploadState {
 }
 
 /// An upload that was accepted to be compiled in the background.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct UploadDocument {
     /// Its id.
     pub id: String,
@@ -82,7 +83,8 @@ impl Platform {
         inspecting: Inspecting,
     ) -> Result<UploadDocument> {
         let (digest, size) = staged.commit().await?;
-        let id = asked.request.to_owned();
+        // Ordered by time, as lists of them are; the request's id is its sender's, and may come twice.
+        let id = uuid::Uuid::now_v7().as_simple().to_string();
         let (tenant, name, wish) = (job.tenant.clone(), job.name.clone(), job.wish.clone());
         let event = Event::UploadAccepted { tenant: tenant.name().clone(), id: id.clone(), name, digest, size, wish };
         self.store.write(asked.actor(), move |_| Ok((Some(event), ()))).await?;

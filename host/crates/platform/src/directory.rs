@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aimass_core::event::{Device, Kind, Settings};
+use aimass_core::event::{Device, Kind};
 use aimass_core::limits::MAX_ALIASES;
 use aimass_core::name::DEFAULT_ALIAS;
+use aimass_core::seam::Configuration;
 use aimass_core::{Code, Digest, Fault, Name, ObjectRef, Result, Selector, Signature, Tenant};
 use aimass_store::{Store, VersionRow};
 use quick_cache::sync::Cache;
@@ -27,7 +28,8 @@ pub(crate) struct Resolved {
     /// What it takes and gives; none for a plugin that is only an HTTP function.
     pub(crate) signature: Option<Signature>,
     pub(crate) http: bool,
-    pub(crate) settings: Arc<Settings>,
+    /// Settings and secrets, sealed.
+    pub(crate) settings: Arc<dyn Configuration>,
     pub(crate) public: bool,
     /// What is remembered of the name.
     pub(crate) record: Arc<Record>,
@@ -92,6 +94,12 @@ impl Directory {
         self.objects.remove(&(tenant.clone(), name.clone()));
     }
 
+    /// Drops what is known of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.objects.retain(|(owner, _), _| owner.name() != tenant);
+    }
+
     fn object(&self, tenant: &Tenant, name: &Name) -> Result<Arc<Object>> {
         let key = (tenant.clone(), name.clone());
         if let Some(object) = self.objects.get(&key) {
@@ -126,7 +134,7 @@ impl Directory {
         let state = self.store.state();
         let object = state.object(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)?;
         let row = state.version(tenant, name, object.latest)?.ok_or_else(Fault::not_found)?;
-        let settings = Arc::new(state.settings(tenant, name)?);
+        let settings = Arc::new(self.store.configuration(tenant, name, None)?);
         let record = self.records.of(tenant, name, row.kind);
         let latest = Arc::new(resolved(row, settings, object.public, record));
         let object = Object { latest, aliases: BTreeMap::new(), default: None, others: RwLock::default() };
@@ -184,7 +192,7 @@ impl Resolved {
             device: Device::Auto,
             signature: None,
             http: false,
-            settings: Arc::default(),
+            settings: Arc::new(aimass_core::event::Settings::new()),
             public: false,
             record: record.clone(),
             recorder: record.version(version),
@@ -192,7 +200,7 @@ impl Resolved {
     }
 }
 
-fn resolved(row: VersionRow, settings: Arc<Settings>, public: bool, record: Arc<Record>) -> Resolved {
+fn resolved(row: VersionRow, settings: Arc<dyn Configuration>, public: bool, record: Arc<Record>) -> Resolved {
     let http = row.inspection.worlds.iter().any(|w| w.starts_with("wasi:http/"));
     let VersionRow { kind, name, version, digest, inspection, .. } = row;
     let (device, signature) = (inspection.device, inspection.signature);

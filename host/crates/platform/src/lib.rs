@@ -5,35 +5,45 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod answer;
 mod audit;
 mod background;
 mod calls;
+mod counters;
 mod deployments;
 mod directory;
 mod egress;
 mod guests;
 mod identity;
 mod invocations;
+mod keys;
 mod limits;
+mod logs;
 mod models;
+mod newest;
+mod node;
 mod objects;
 mod plugins;
+mod quotas;
+mod recent;
 mod repeats;
 mod repository;
 mod rule;
+mod secrets;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod triggers;
 mod uploads;
+mod watch;
 mod webhooks;
 mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aimass_auth::Auth;
 use aimass_core::event::Actor;
@@ -45,8 +55,8 @@ use aimass_store::Store;
 
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
-pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
+pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable, ServedVersion};
@@ -54,18 +64,27 @@ pub use deployments::{
     AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
     Routing, ShadowFigures, VersionFigures,
 };
-pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
+pub use egress::{
+    CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,
+    UsageDocument, UsageQuery,
+};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use invocations::{
-    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, Ran, Runner,
-    StoredAnswer, StoredRequest,
+    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, ProgressDocument, Ran,
+    Runner, StoredAnswer, StoredRequest,
 };
+pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
+pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
+pub use node::{DeviceDocument, NodeDocument};
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use quotas::{Quota, QuotaDocument};
+pub use recent::MinuteDocument;
 pub use repeats::{FirstWrite, Write};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
@@ -83,6 +102,7 @@ use identity::ProviderKeys;
 use invocations::Invocations;
 use limits::TenantsLimits;
 use models::Residency;
+use recent::Recent;
 use repeats::Repeats;
 use statistics::Records;
 
@@ -130,6 +150,10 @@ pub struct Parts {
     pub egress: EgressParts,
     /// Folders that tenants' triggers may watch.
     pub watched: Vec<(Name, PathBuf)>,
+    /// What plugins' calls log; the sandbox writes into it as well.
+    pub logs: Arc<Logs>,
+    /// How long usage can be asked for.
+    pub usage_retention: Duration,
     /// How asynchronous calls are run.
     pub invocations: InvocationsConfig,
 }
@@ -146,18 +170,25 @@ pub struct Platform {
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
     egress: Egress,
+    logs: Arc<Logs>,
+    quotas: quotas::Quotas,
     provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    recent: Recent,
+    started: Instant,
     upload_wait: Duration,
     timetable: triggers::Timetable,
     hooks: triggers::Hooks,
     watched: Vec<(Name, PathBuf)>,
-    rollouts: Rollouts,
-    shadows: Shadows,
+    usage_retention: Duration,
     invocations: Invocations,
     repeats: Repeats,
+    rollouts: Rollouts,
+    shadows: Shadows,
+    /// Calls under way hear of erased tenants.
+    erasures: tokio::sync::Notify,
 }
 
 impl Platform {
@@ -167,20 +198,8 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts {
-            store,
-            auth,
-            sandbox,
-            engines,
-            guests,
-            limits,
-            tenant_limits,
-            model_memory,
-            upload_wait,
-            egress,
-            watched,
-            invocations,
-        } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, .. } = parts;
+        let Parts { model_memory, upload_wait, egress, watched, logs, usage_retention, invocations, .. } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -192,6 +211,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            logs,
+            quotas: quotas::Quotas::default(),
             rollouts: Rollouts::load(&store)?,
             shadows: Shadows::default(),
             store,
@@ -203,10 +224,14 @@ impl Platform {
             provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            recent: Recent::default(),
+            started: Instant::now(),
             upload_wait,
             timetable: triggers::Timetable::default(),
             hooks: triggers::Hooks::default(),
             watched,
+            erasures: tokio::sync::Notify::new(),
+            usage_retention,
             invocations: Invocations::new(invocations),
             repeats: Repeats::default(),
         });
@@ -244,7 +269,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
-        self.flush_usage(true).await;
+        self.flush_usage(egress::Due::All).await;
         self.store.clone().close().await;
     }
 }

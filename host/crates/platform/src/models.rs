@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aimass_core::event::{Device, Inspection, Kind};
 use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
-use aimass_inference::Placement;
 use aimass_inference::process::{EngineProcesses, ModelKey, ProcessModel};
+use aimass_inference::{DeviceInfo, Placement};
 use aimass_store::Blobs;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::directory::Resolved;
@@ -20,7 +21,7 @@ use crate::objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 use crate::{Asked, Platform, Scope};
 
 /// A model with its newest version, and where that runs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ModelDocument {
     /// The model itself.
     #[serde(flatten)]
@@ -48,6 +49,14 @@ impl Platform {
         let latest = &object.latest;
         let loaded = self.models.load(tenant, latest.digest, latest.inspection.device).await?;
         Ok(ModelDocument { placement: loaded.placement(), object })
+    }
+
+    /// The same as it is recorded: where it runs is not looked for, and nothing is loaded.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn model_record(&self, asked: Asked<'_>, name: &Name) -> Result<ObjectDocument> {
+        self.show_object(asked.tenant(Scope::ModelsRead)?, Kind::Model, name)
     }
 
     /// Lists a model's versions by number.
@@ -136,6 +145,11 @@ impl Residency {
         self.loaded.remove(&(tenant.clone(), digest, device));
     }
 
+    /// Takes all of a tenant's models out of memory.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        self.loaded.retain(|(owner, ..), _| owner.name() != tenant);
+    }
+
     /// Bytes that a model takes; none if it is not in memory.
     pub(crate) fn memory(&self, tenant: &Tenant, digest: Digest, device: Device) -> Option<u64> {
         // `peek`: being looked at is not being used.
@@ -145,6 +159,11 @@ impl Residency {
     /// Models in memory, and the bytes that they take together.
     pub(crate) fn resident(&self) -> (usize, u64) {
         (self.loaded.len(), self.loaded.iter().map(|(_, loaded)| loaded.model.memory()).sum())
+    }
+
+    /// The devices that models can run on.
+    pub(crate) async fn devices(&self) -> Result<Vec<DeviceInfo>> {
+        self.engines.devices().await
     }
 
     /// How many models left for others, by whose they were: everybody's or one tenant's.

@@ -3,6 +3,7 @@
 use aimass_core::event::{Event, Inspection, Kind, Provenance};
 use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use aimass_store::{ObjectRow, VersionRow};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{Asked, Platform, Scope};
@@ -11,7 +12,8 @@ use crate::{Asked, Platform, Scope};
 pub(crate) const PAGE: usize = 100;
 
 /// One page of a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
@@ -31,7 +33,7 @@ impl<T> Page<T> {
 }
 
 /// A plugin or model in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ObjectSummary {
     /// Its name.
     pub name: Name,
@@ -58,7 +60,7 @@ impl From<ObjectRow> for ObjectSummary {
 }
 
 /// One version of a plugin or model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct VersionDocument {
     /// The object's name.
     pub name: Name,
@@ -90,7 +92,7 @@ impl From<VersionRow> for VersionDocument {
 }
 
 /// A plugin or model with its newest version.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ObjectDocument {
     /// The object itself.
     #[serde(flatten)]
@@ -155,6 +157,7 @@ impl Platform {
             .await?;
         self.directory.forget(tenant, name);
         self.records.forget(tenant, name);
+        self.logs.forget(tenant, name);
         self.rollouts.forget(tenant, name);
         Ok(())
     }

@@ -4,6 +4,7 @@ use aimass_auth::{PluginSignature, SignerKey};
 use aimass_core::event::{Event, Kind, SignedBy};
 use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
 use aimass_store::SignerRow;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::objects::{PAGE, Page};
@@ -14,7 +15,7 @@ use crate::{Asked, Platform, Scope};
 const MAX_SIGNERS: usize = 100;
 
 /// Somebody whose signatures a tenant trusts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SignerDocument {
     /// What the tenant calls the signer.
     pub name: Name,

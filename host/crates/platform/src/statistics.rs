@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aimass_core::event::Kind;
+use aimass_core::usage::Calls;
 use aimass_core::{Name, Source, Tenant};
 
+use crate::counters::Counters;
 use crate::deployments::Shadowed;
-use crate::egress::Totals;
-use crate::window::{self, Figures, Window};
+use crate::recent::Seen;
+use crate::window::{Figures, Windows};
 
 /// Where the time of one successful call went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,8 +91,10 @@ pub(crate) struct Recorder {
     functions: AtomicU64,
     /// Calls that ran in batches of more than one, by size. Only those pay for the lock.
     batched: Mutex<BTreeMap<u64, Batched>>,
-    /// The last minute, once an alias has named the version: it takes 24 KiB.
-    window: OnceLock<Window>,
+    /// An alias names it or has done so.
+    watched: AtomicBool,
+    /// The last minute and hour, once it was called while it was watched.
+    windows: OnceLock<Windows>,
     /// How it compares as another version's shadow.
     pub(crate) shadowed: Shadowed,
 }
@@ -151,28 +155,33 @@ impl Recorder {
         self.ended();
     }
 
-    /// From now on the last minute is remembered.
+    /// From now on the last minute and hour are remembered.
     pub(crate) fn watch(&self) {
-        self.window.get_or_init(Window::default);
+        self.watched.store(true, Relaxed);
     }
 
-    /// A call that ended after `took` counts in the last minute, unless its caller is to blame for its failure.
+    /// A call that ended after `took` counts in the last minute and hour, unless its caller is to blame for its failure.
     pub(crate) fn ended_with(&self, took: Duration, failed: Option<Source>) {
-        if let Some(window) = self.window.get().filter(|_| failed != Some(Source::Caller)) {
-            window.add(window::now(), took, failed.is_some());
+        if self.watched.load(Relaxed) && failed != Some(Source::Caller) {
+            self.windows.get_or_init(Windows::default).add(took, failed.is_some());
         }
     }
 
     /// A call that was counted as answered has failed after all.
     pub(crate) fn failed_late(&self, by: Source) {
-        if let Some(window) = self.window.get().filter(|_| by != Source::Caller) {
-            window.fail(window::now());
+        if let Some(windows) = self.windows.get().filter(|_| by != Source::Caller) {
+            windows.fail();
         }
     }
 
     /// The last minute; only what came in the second `since` or later.
     pub(crate) fn last_minute(&self, since: u64) -> Figures {
-        self.window.get().map(|window| window.read(window::now(), since)).unwrap_or_default()
+        self.windows.get().map(|windows| windows.last_minute(since)).unwrap_or_default()
+    }
+
+    /// The last hour; only whole minutes since the second `since`.
+    pub(crate) fn last_hour(&self, since: u64) -> Figures {
+        self.windows.get().map(|windows| windows.last_hour(since)).unwrap_or_default()
     }
 
     /// It was called as an HTTP function.
@@ -239,6 +248,8 @@ fn nanos(duration: Duration) -> u64 {
 /// What is remembered of a plugin or model while the process lives.
 pub(crate) struct Record {
     pub(crate) kind: Kind,
+    /// What its calls came to, until that is written down.
+    pub(crate) used: Counters,
     /// It was asked out of memory, and nobody has called or loaded it since.
     unloaded: AtomicBool,
     versions: RwLock<BTreeMap<u64, Arc<Recorder>>>,
@@ -259,6 +270,17 @@ impl Record {
         versions.iter().map(|(&version, recorder)| (version, recorder.read())).collect()
     }
 
+    /// The sums of every version that was asked for, without their parts.
+    pub(crate) fn seen(&self) -> Vec<(u64, Seen)> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let sums = versions.iter().map(|(&version, recorder)| {
+            let (success, fail) = (recorder.success.read(), recorder.fail.read());
+            let functions = recorder.functions.load(Relaxed);
+            (version, Seen { answered: success.count, failed: fail.count, ns: success.ns + fail.ns, functions })
+        });
+        sums.collect()
+    }
+
     pub(crate) fn unloaded(&self) -> bool {
         self.unloaded.load(Relaxed)
     }
@@ -275,6 +297,8 @@ impl Record {
 #[derive(Default)]
 pub(crate) struct Records {
     all: RwLock<HashMap<Tenant, BTreeMap<Name, Arc<Record>>>>,
+    /// Names that were deleted, while calls of theirs are under way.
+    gone: Mutex<Vec<(Tenant, Name, Arc<Record>)>>,
 }
 
 impl Records {
@@ -285,7 +309,10 @@ impl Records {
         }
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let names = all.entry(tenant.clone()).or_default();
-        let new = || Arc::new(Record { kind, unloaded: AtomicBool::new(false), versions: RwLock::default() });
+        let new = || {
+            let (used, unloaded, versions) = (Counters::default(), AtomicBool::new(false), RwLock::default());
+            Arc::new(Record { kind, used, unloaded, versions })
+        };
         let record = names.entry(name.clone()).or_insert_with(new);
         if record.kind != kind {
             *record = new();
@@ -298,26 +325,32 @@ impl Records {
         self.all.read().unwrap_or_else(PoisonError::into_inner).get(tenant)?.get(name).cloned()
     }
 
-    /// Forgets a name that was deleted. Calls under way still count, for nobody.
+    /// Forgets a name that was deleted. What its calls under way come to is still counted.
     pub(crate) fn forget(&self, tenant: &Tenant, name: &Name) {
-        if let Some(names) = self.all.write().unwrap_or_else(PoisonError::into_inner).get_mut(tenant) {
-            names.remove(name);
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = all.get_mut(tenant).and_then(|names| names.remove(name)) {
+            let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            gone.push((tenant.clone(), name.clone(), record));
         }
     }
 
-    /// What each tenant's calls come to.
-    pub(crate) fn totals(&self) -> HashMap<Tenant, Totals> {
-        let mut totals = HashMap::<Tenant, Totals>::new();
-        for (tenant, _, record) in self.list(None) {
-            let of = totals.entry(tenant).or_default();
-            for recorder in record.versions.read().unwrap_or_else(PoisonError::into_inner).values() {
-                let (success, fail) = (recorder.success.read(), recorder.fail.read());
-                of.inferences += success.count + fail.count;
-                of.inference_ns += success.ns + fail.ns;
-                of.functions += recorder.functions.load(Relaxed);
-            }
-        }
-        totals
+    /// What the calls of each name came to since the last time; without those that nobody called.
+    pub(crate) fn take(&self) -> Vec<(Tenant, Name, Calls)> {
+        let mut records = self.list(None);
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        records.extend(gone.iter().cloned());
+        // Whoever has the last one counts no more. Looked at first: what came before is taken below.
+        gone.retain(|(_, _, record)| Arc::strong_count(record) > 2);
+        drop(gone);
+        let taken = records.into_iter().map(|(tenant, name, record)| (tenant, name, record.used.take()));
+        taken.filter(|(_, _, calls)| *calls != Calls::default()).collect()
+    }
+
+    /// Forgets all of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|owner, _| owner.name() != tenant);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, ..)| owner.name() != tenant);
     }
 
     /// Everything, or what one tenant has.

@@ -3,13 +3,14 @@
 use aimass_core::event::{Event, Limits};
 use aimass_core::{Code, Fault, Name, Result};
 use aimass_store::TenantRow;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::objects::{PAGE, Page};
 use crate::{Asked, Platform, Scope};
 
 /// A tenant as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TenantDocument {
     /// Its name.
     pub name: Name,

@@ -6,6 +6,7 @@ use aimass_auth::{Grant, Minted};
 use aimass_core::event::Event;
 use aimass_core::{Fault, Name, Result};
 use aimass_store::TokenRow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{PAGE, Page};
@@ -18,16 +19,18 @@ const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3600);
 const MAX_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// What a token should be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// Who will hold it: a person's or a service's name.
     pub subject: String,
     /// What it may do.
     #[serde(default)]
+    #[schemars(with = "Vec<Scope>")]
     pub scopes: Vec<String>,
     /// Roles of the tenant: it may also do what these may do now.
     #[serde(default)]
+    #[schemars(with = "Vec<Name>")]
     pub roles: Vec<String>,
     /// How long it is valid, seconds; a day if not given, a year at most.
     #[serde(default)]
@@ -35,7 +38,7 @@ pub struct TokenRequest {
 }
 
 /// A new token. The secret is shown this once and kept nowhere.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TokenSecret {
     /// The token itself.
     pub token: String,
@@ -45,7 +48,7 @@ pub struct TokenSecret {
 }
 
 /// A token as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TokenDocument {
     /// Its id.
     pub jti: String,

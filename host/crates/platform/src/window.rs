@@ -1,18 +1,27 @@
-//! What a version's calls of the last minute came to: how many, how many failed, how long they took.
+//! What a version's calls of the last minute, and of the last hour, came to: how many, how many failed, how long they
+//! took.
 //!
-//! A call adds to three relaxed atomics of the current second. A second's slot is cleared by the first call of the
-//! second that takes it over; calls that come in that very moment may be lost from the figures, none is counted twice.
+//! A call adds to a few relaxed atomics of the current second, and of the current five minutes. A slot is cleared by the
+//! first call of the time that takes it over; calls that come in that very moment may be lost from the
+//! figures, none is counted twice.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Seconds that the window reaches back.
-pub(crate) const SECONDS: u64 = 60;
+/// Seconds that the short window reaches back.
+const SECONDS: u64 = 60;
 
-/// Durations are told apart by octaves of microseconds, each in so many parts: within a twelfth of what they were.
+/// Seconds of a slot of the long window: coarse, for a slot takes as much memory as one of a second.
+const COARSE: u64 = 300;
+
+/// Slots of the long window: an hour.
+const COARSE_SLOTS: u64 = 12;
+
+/// Durations are told apart by octaves of microseconds, each in so many parts: within an eighth of what they were.
 const PARTS: usize = 8;
 
 /// Below 16 µs everything is the same, and above 67 s as well.
@@ -20,8 +29,8 @@ const FIRST_OCTAVE: u32 = 4;
 const LAST_OCTAVE: u32 = 26;
 const BUCKETS: usize = (LAST_OCTAVE - FIRST_OCTAVE) as usize * PARTS + 2;
 
-/// The figures of a version over the last minute. Calls that failed by their caller's fault are not among them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+/// The figures of a version over some time. Calls that failed by their caller's fault are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Figures {
     /// Calls that ended.
     pub requests: u64,
@@ -35,26 +44,58 @@ pub struct Figures {
     pub p99_ms: f64,
 }
 
-/// Counts one version's calls.
-pub(crate) struct Window(Box<[Slot]>);
+/// Counts one version's calls. It takes 52 KiB.
+pub(crate) struct Windows {
+    minute: Window,
+    hour: Window,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self { minute: Window::of(SECONDS), hour: Window::of(COARSE_SLOTS) }
+    }
+}
+
+impl Windows {
+    /// A call ended after `took`.
+    pub(crate) fn add(&self, took: Duration, failed: bool) {
+        let now = now();
+        self.minute.add(now, took, failed);
+        self.hour.add(coarse(now), took, failed);
+    }
+
+    /// A call that was added has failed after all.
+    pub(crate) fn fail(&self) {
+        let now = now();
+        self.minute.fail(now);
+        self.hour.fail(coarse(now));
+    }
+
+    /// What the calls of the last minute came to; only those since the second `since`.
+    pub(crate) fn last_minute(&self, since: u64) -> Figures {
+        self.minute.read(now(), since)
+    }
+
+    /// What the calls of the last hour came to; only those of whole slots since the second `since`.
+    pub(crate) fn last_hour(&self, since: u64) -> Figures {
+        self.hour.read(coarse(now()), since.checked_sub(1).map_or(0, |before| coarse(before) + 1))
+    }
+}
+
+/// The long window's time of a second, from 1.
+fn coarse(second: u64) -> u64 {
+    second / COARSE + 1
+}
+
+/// Slots that times take one after another, again and again.
+struct Window(Box<[Slot]>);
 
 struct Slot {
-    /// Which second it is about, from 1; 0 for none.
-    second: AtomicU64,
+    /// Which time it is about, from 1; 0 for none.
+    time: AtomicU64,
     errors: AtomicU32,
     /// Calls by how long they took.
     took: [AtomicU32; BUCKETS],
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        let slot = || Slot {
-            second: AtomicU64::new(0),
-            errors: AtomicU32::new(0),
-            took: [const { AtomicU32::new(0) }; BUCKETS],
-        };
-        Self((0..SECONDS).map(|_| slot()).collect())
-    }
 }
 
 /// Seconds of this process's monotonic clock, from 1.
@@ -64,8 +105,17 @@ pub(crate) fn now() -> u64 {
 }
 
 impl Window {
-    /// A call ended in the second `now`.
-    pub(crate) fn add(&self, now: u64, took: Duration, failed: bool) {
+    fn of(slots: u64) -> Self {
+        let slot = |_| Slot {
+            time: AtomicU64::new(0),
+            errors: AtomicU32::new(0),
+            took: [const { AtomicU32::new(0) }; BUCKETS],
+        };
+        Self((0..slots).map(slot).collect())
+    }
+
+    /// A call ended at `now`.
+    fn add(&self, now: u64, took: Duration, failed: bool) {
         let slot = self.slot(now);
         slot.took[bucket(took)].fetch_add(1, Relaxed);
         if failed {
@@ -73,28 +123,28 @@ impl Window {
         }
     }
 
-    /// A call that was added has failed after all, in the second `now`.
-    pub(crate) fn fail(&self, now: u64) {
+    /// A call that was added has failed after all, at `now`.
+    fn fail(&self, now: u64) {
         self.slot(now).errors.fetch_add(1, Relaxed);
     }
 
-    /// The slot of the second `now`.
+    /// The slot of `now`.
     fn slot(&self, now: u64) -> &Slot {
-        let slot = &self.0[(now % SECONDS) as usize];
-        let before = slot.second.load(Relaxed);
-        if before != now && slot.second.compare_exchange(before, now, Relaxed, Relaxed).is_ok() {
+        let slot = &self.0[(now % self.0.len() as u64) as usize];
+        let before = slot.time.load(Relaxed);
+        if before != now && slot.time.compare_exchange(before, now, Relaxed, Relaxed).is_ok() {
             slot.errors.store(0, Relaxed);
             slot.took.iter().for_each(|count| count.store(0, Relaxed));
         }
         slot
     }
 
-    /// What the calls of the last minute came to, at the second `now`; only those since the second `since`.
-    pub(crate) fn read(&self, now: u64, since: u64) -> Figures {
-        let from = since.max((now + 1).saturating_sub(SECONDS)).max(1);
+    /// What the calls of as many times as there are slots came to, at `now`; only those since `since`.
+    fn read(&self, now: u64, since: u64) -> Figures {
+        let from = since.max((now + 1).saturating_sub(self.0.len() as u64)).max(1);
         let (mut errors, mut took) = (0, [0u64; BUCKETS]);
         for slot in &self.0 {
-            if (from..=now).contains(&slot.second.load(Relaxed)) {
+            if (from..=now).contains(&slot.time.load(Relaxed)) {
                 errors += u64::from(slot.errors.load(Relaxed));
                 for (sum, count) in took.iter_mut().zip(&slot.took) {
                     *sum += u64::from(count.load(Relaxed));
@@ -164,7 +214,7 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_the_last_minute() {
-        let window = Window::default();
+        let window = Window::of(SECONDS);
         for n in 0..100 {
             window.add(10, if n < 98 { MS } else { 100 * MS }, n % 10 == 0);
         }
@@ -184,8 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn the_last_hour_leaves_out_the_slot_that_something_began_in() {
+        let windows = Windows::default();
+        windows.add(MS, true);
+        let now = now();
+        assert_eq!((windows.last_minute(now).requests, windows.last_hour(0).errors), (1, 1));
+        assert_eq!(windows.last_hour(now).requests, 0, "it may have been for something else");
+        // Five minutes from now, and an hour from then.
+        windows.hour.add(coarse(now) + 1, MS, false);
+        let later = windows.hour.read(coarse(now) + 1, coarse(now - 1) + 1);
+        assert_eq!((later.requests, later.errors), (1, 0));
+        assert_eq!(windows.hour.read(coarse(now) + COARSE_SLOTS, 0).requests, 1);
+        assert_eq!(windows.hour.read(coarse(now) + COARSE_SLOTS + 1, 0).requests, 0);
+    }
+
+    #[test]
     fn many_threads_lose_nothing_within_a_second() {
-        let window = Window::default();
+        let window = Window::of(SECONDS);
         window.add(5, MS, false);
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use aimass_core::logs::LogKeeper;
 use aimass_core::outgoing::Outgoing;
-use aimass_core::seam::{Inference, KeyValue};
+use aimass_core::seam::{Inference, KeyValue, Values};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -36,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) key_value: Arc<dyn KeyValue>,
     /// Without it guests send nothing.
     pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
+    /// Without it guests' lines go to `tracing` alone.
+    pub(crate) logs: Option<Arc<dyn LogKeeper>>,
 }
 
 /// The data of one call's store.
@@ -48,6 +51,8 @@ pub(crate) struct Guest {
     pub(crate) log: Arc<Log>,
     pub(crate) services: Arc<Services>,
     pub(crate) deadline: Instant,
+    /// The call's settings and secrets, once the guest has asked for one.
+    pub(crate) values: Option<Values>,
     /// Bytes that resources of this guest hold on the host's side.
     held: usize,
 }
@@ -55,9 +60,9 @@ pub(crate) struct Guest {
 /// A store for one call, with every limit set.
 pub(crate) fn store(engine: &Engine, services: Arc<Services>, call: Call, deadline: Instant) -> Store<Guest> {
     let limits = &call.limits;
-    let limiter = Limiter::new(limits);
+    let limiter = Limiter::new(limits, call.meter.clone());
     let (resources, host_call) = (limits.resources, limits.host_call);
-    let log = Arc::new(Log::new(call));
+    let log = Arc::new(Log::new(call, services.logs.clone()));
 
     // Nothing of the process is inherited: no arguments, environment, folders or sockets.
     let mut wasi = WasiCtx::builder();
@@ -73,7 +78,8 @@ pub(crate) fn store(engine: &Engine, services: Arc<Services>, call: Call, deadli
     table.set_max_capacity(resources);
 
     let egress = Egress::new(services.clone(), log.clone(), deadline);
-    let guest = Guest { wasi: wasi.build(), http, egress, limiter, table, log, services, deadline, held: 0 };
+    let guest =
+        Guest { wasi: wasi.build(), http, egress, limiter, table, log, services, deadline, values: None, held: 0 };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(host_call);

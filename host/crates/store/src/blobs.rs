@@ -106,6 +106,16 @@ impl Blobs {
         read
     }
 
+    /// Removes all blobs of a tenant that was erased.
+    pub(crate) async fn forget(&self, tenant: &Name) -> Result<()> {
+        let folder = self.dir.join(tenant.as_str());
+        blocking(move || match fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_fault(format!("remove {}", folder.display()), &e)),
+            _ => Ok(()),
+        })
+        .await
+    }
+
     fn folder(&self, tenant: &Tenant) -> PathBuf {
         self.dir.join(tenant.name().as_str())
     }

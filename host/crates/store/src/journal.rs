@@ -7,6 +7,7 @@ use std::path::Path;
 
 use aimass_core::event::{Actor, Event};
 use aimass_core::{Code, Fault, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::log::{self, Entry};
@@ -90,19 +91,20 @@ impl Record {
 }
 
 /// What a walk along the chain found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ChainReport {
     /// How many records are sound, from the first on.
     pub records: u64,
     /// The hash of the last sound one: whoever noted it earlier can tell whether the end was cut off since.
     #[serde(serialize_with = "as_hex")]
+    #[schemars(with = "String")]
     pub head: [u8; 32],
     /// The first record that is not sound.
     pub first_bad: Option<BadRecord>,
 }
 
 /// A record that is not what was written, or not where it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BadRecord {
     /// Its number.
     pub seq: u64,

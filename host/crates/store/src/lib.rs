@@ -10,7 +10,7 @@
 //! journal/*.log     every change of state, hash-chained
 //! index-*/          the view (sled); the highest number is in use, one below it could not be
 //! blobs/<tenant>/   uploaded bytes, sealed, by their SHA-256 before that
-//! kv/               guests' key-value data: *.snapshot, and *.log behind it
+//! kv/               guests' key-value data, sealed: *.snapshot, and *.log behind it
 //! queue/            calls that were accepted, sealed: *.log, and bodies/<tenant>/ with large ones
 //! ```
 
@@ -19,6 +19,7 @@
 mod audit;
 mod backup;
 mod blobs;
+mod configuration;
 mod failure;
 mod journal;
 mod kv;
@@ -28,6 +29,7 @@ mod options;
 mod queue;
 mod schema;
 mod seal;
+mod sealing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -38,14 +40,16 @@ mod writer;
 pub use audit::{export_journal, read_journal, rebuild_index, verify_export};
 pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup};
 pub use blobs::{BlobWriter, Blobs, Staged};
+pub use configuration::{SealedConfiguration, next_configuration, seal_secret, seal_settings};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use queue::{
     Ending, Failure, ItemFilter, ItemRow, ItemState, LeaseWish, NewItem, Once, Parts, Put, Queue, QueueLimits,
     QueueUse, Topic,
 };
+pub use seal::{KeyFile, KeyGeneration, Label, Seal};
 pub use store::Store;
 pub use view::{
-    AliasRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, RunRow, SignerRow, State, TenantRow, TokenRow, TriggerRow,
-    UploadOutcome, UploadRow, VersionRow, WebhookRow,
+    AliasRow, ConfigurationRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, RunRow, SecretRow, SignerRow, State,
+    Stored, TenantRow, TokenRow, TriggerRow, UploadOutcome, UploadRow, VersionRow, WebhookRow,
 };
 pub use watched::{FoundObject, WatchedFolder};

@@ -1,13 +1,16 @@
 //! Does what the path says. Knows nothing of AI Mass: any host of `wasi:http/proxy` can run it.
 
+#[path = "../../http.rs"]
+mod http;
+
 use std::io::Write as _;
 
 use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
-use wasip2::http::types::{
-    Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
-};
+use wasip2::http::types::{Fields, IncomingRequest, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme};
+
+use http::{answer, read};
 
 struct Probe;
 
@@ -61,26 +64,6 @@ impl Guest for Probe {
             _ => answer(out, 200, path.as_bytes()),
         }
     }
-}
-
-fn answer(out: ResponseOutparam, status: u16, bytes: &[u8]) {
-    let response = OutgoingResponse::new(Fields::new());
-    response.set_status_code(status).unwrap();
-    let body = response.body().unwrap();
-    ResponseOutparam::set(out, Ok(response));
-    let mut stream = body.write().unwrap();
-    stream.write_all(bytes).unwrap();
-    stream.flush().unwrap();
-    drop(stream);
-    OutgoingBody::finish(body, None).unwrap();
-}
-
-fn read(request: &IncomingRequest) -> Vec<u8> {
-    let body = request.consume().unwrap();
-    let mut stream = body.stream().unwrap();
-    let mut all = vec![];
-    std::io::copy(&mut stream, &mut all).unwrap();
-    all
 }
 
 fn memory() {

@@ -1,9 +1,12 @@
 //! Aliases of plugins and models: which versions serve under a name, and how that came to be.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Name;
+
 /// A version, and its part of an alias's calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
     /// The version's number.
@@ -13,7 +16,7 @@ pub struct Share {
 }
 
 /// What an alias says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     /// The versions that serve; at least one, and none twice.
     pub split: Vec<Share>,
@@ -33,14 +36,14 @@ impl Route {
 }
 
 /// A version of the split that is tried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Canary {
     /// Which version.
     pub version: u64,
     /// What must hold of its figures (CEL); when it does not, the alias goes back by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<String>,
-    /// Calls that it must have had before the gate is asked.
+    /// Calls that it must have had in the last minute, or else the last hour, before the gate is asked.
     pub min_requests: u64,
     /// Seconds after which it is promoted by itself, if the gate holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,7 +51,7 @@ pub struct Canary {
 }
 
 /// Why an alias says something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
     /// It was told to, in full.
@@ -77,7 +80,7 @@ impl Change {
 }
 
 /// What was seen of a version when an alias changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Seen {
     /// Which version.
     pub version: u64,
@@ -92,7 +95,7 @@ pub struct Seen {
 }
 
 /// One change of an alias.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deployment {
     /// What the alias says from then on.
     pub route: Route,
@@ -107,4 +110,39 @@ pub struct Deployment {
     /// The figures that it was decided by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Seen>,
+}
+
+/// An alias says something else from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasSet {
+    /// Whose.
+    pub tenant: Name,
+    /// Which plugin's or model's.
+    pub name: Name,
+    /// Which alias.
+    pub alias: Name,
+    /// What it says, and why.
+    pub deployment: Deployment,
+}
+
+/// An alias is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasDeleted {
+    /// Whose.
+    pub tenant: Name,
+    /// Which plugin's or model's.
+    pub name: Name,
+    /// Which alias.
+    pub alias: Name,
+}
+
+/// A version is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionDeleted {
+    /// Whose.
+    pub tenant: Name,
+    /// Which plugin's or model's.
+    pub name: Name,
+    /// Its number, which is never given again.
+    pub version: u64,
 }

@@ -1,5 +1,6 @@
 //! What the journal records of triggers: when something shall run by itself, what, and that it did.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use super::Seen;
 use crate::{Digest, Name};
 
 /// Something that runs by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trigger {
     /// When it fires.
@@ -17,7 +18,7 @@ pub struct Trigger {
 }
 
 /// When a trigger fires. Kinds are only added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerSource {
     /// At times of a calendar.
@@ -46,7 +47,7 @@ impl TriggerSource {
 }
 
 /// Times of a calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CronSource {
     /// Five fields (minute, hour, day of the month, month, day of the week), or six with seconds before them.
@@ -69,7 +70,7 @@ fn an_hour() -> u64 {
 }
 
 /// Events of the platform.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventSource {
     /// The kinds of events: `version.created`.
@@ -80,12 +81,12 @@ pub struct EventSource {
 }
 
 /// Webhooks. The secret that they are signed with is made by the platform and kept apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookSource {}
 
 /// Objects that arrive in a folder which the operator lets the tenant watch; those that lie there already as well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectSource {
     /// The folder, with what is below it.
@@ -110,7 +111,7 @@ fn ten() -> u64 {
 }
 
 /// A condition over the last minute of a version. It fires when it begins to hold, and again after it did not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricSource {
     /// `name`, `name@3` or `name:prod`; of a split, the version with the largest part.
@@ -123,7 +124,7 @@ pub struct MetricSource {
 }
 
 /// What a trigger runs. Kinds are only added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerTarget {
     /// Inference on a model, or on a plugin that is called like one.
@@ -135,7 +136,7 @@ pub enum TriggerTarget {
 }
 
 /// Inference with a fixed input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InferTarget {
     /// `name`, `name@3` or `name:prod`.
@@ -146,7 +147,7 @@ pub struct InferTarget {
 }
 
 /// A call of an HTTP function.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionTarget {
     /// `name`, `name@3` or `name:prod`.
@@ -166,7 +167,7 @@ pub struct FunctionTarget {
 }
 
 /// A plugin that is told of events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventTarget {
     /// `name`, `name@3` or `name:prod`.
@@ -182,7 +183,7 @@ fn root() -> String {
 }
 
 /// One firing of a trigger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TriggerRun {
     /// Its id: the same cause gives the same one, so what is fired twice is one run.
     pub id: String,
@@ -191,7 +192,7 @@ pub struct TriggerRun {
 }
 
 /// Why a trigger fired. Kinds are only added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RunCause {
     /// A time of its schedule came.
@@ -244,6 +245,51 @@ pub enum RunCause {
         /// That run's id.
         of: String,
     },
+}
+
+/// A trigger was made or replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerSet {
+    /// Whose.
+    pub tenant: Name,
+    /// Which.
+    pub name: Name,
+    /// All of it.
+    pub trigger: Trigger,
+    /// The secret of its webhooks, among the tenant's sealed bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Digest>,
+}
+
+/// A trigger is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerDeleted {
+    /// Whose.
+    pub tenant: Name,
+    /// Which.
+    pub name: Name,
+}
+
+/// A trigger fires no longer, or again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerPaused {
+    /// Whose.
+    pub tenant: Name,
+    /// Which.
+    pub name: Name,
+    /// Whether it rests.
+    pub paused: bool,
+}
+
+/// A trigger fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerFired {
+    /// Whose.
+    pub tenant: Name,
+    /// Which.
+    pub name: Name,
+    /// The run.
+    pub run: TriggerRun,
 }
 
 impl Trigger {

@@ -1,11 +1,12 @@
 //! What the journal records of how a version came to be.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Name};
 
 /// Who vouches for a version's bytes, by a signature over their digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedBy {
     /// The public key (Ed25519), base64 of its 32 bytes.
     pub key: String,
@@ -15,7 +16,7 @@ pub struct SignedBy {
 }
 
 /// How a version came to be what it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Provenance {
     /// The upload that it was compiled for in the background.
     #[serde(default, skip_serializing_if = "Option::is_none")]

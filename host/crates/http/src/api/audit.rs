@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use aimass_core::{Fault, Result};
+use aimass_core::{Fault, Name, Result};
 use aimass_platform::{AuditDocument, AuditQuery, ChainReport, Page, SignedCheckpoint};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::HeaderName;
 use http::header::CONTENT_TYPE;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::App;
@@ -15,16 +16,24 @@ use crate::extract::{Ask, Query};
 use crate::problem::Rejection;
 
 /// `?after=…&limit=…&tenant=…&actor=…&kind=…&since_ms=…&until_ms=…`
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Filter {
+    /// Records behind this number: `next` of the page before.
     #[serde(default)]
     after: u64,
+    /// At most so many; 100 at most.
     limit: Option<usize>,
+    /// What concerns this tenant.
+    #[schemars(with = "Option<Name>")]
     tenant: Option<String>,
+    /// By this subject.
     actor: Option<String>,
+    /// Of this kind, such as `version_created`.
     kind: Option<String>,
+    /// Not before, milliseconds since the epoch.
     since_ms: Option<u64>,
+    /// Not after, milliseconds since the epoch.
     until_ms: Option<u64>,
 }
 
@@ -40,10 +49,13 @@ pub(crate) async fn list(
 }
 
 /// `?records=…&head=…`: what a checkpoint said; both or none.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Noted {
+    /// The number of a record that was noted earlier.
     records: Option<u64>,
+    /// That record's hash.
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     head: Option<String>,
 }
 
@@ -65,9 +77,10 @@ pub(crate) async fn checkpoint(State(app): State<Arc<App>>, ask: Ask) -> Result<
 }
 
 /// `?after=…`: the number of the last line of the page before.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct After {
+    /// The number of the last line of the page before.
     #[serde(default)]
     after: u64,
 }

@@ -8,14 +8,16 @@ use aimass_core::{Fault, Name, Result};
 use aimass_platform::{AliasDocument, AliasWish, DeployWish, DeploymentDocument, DiffDocument, Page, PromoteWish};
 use axum::Json as Answer;
 use axum::extract::{FromRequestParts, State};
-use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, IF_MATCH};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::app::App;
 use crate::extract::{Ask, Json, Paging, Params, Query};
+use crate::openapi::{Input, Operation, Schemas};
 use crate::problem::Rejection;
 
 /// Which of the two the path is about.
@@ -41,6 +43,18 @@ impl<S: Sync> FromRequestParts<S> for Expected {
     }
 }
 
+impl Input for Of {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
+}
+
+impl Input for Expected {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        let says = "Only if the alias was made by this deployment, else 412.";
+        operation.parameter("header", "If-Match", false, says, json!({ "type": "string", "pattern": "^\"[0-9]+\"$" }));
+        operation.may_fail(&[412]);
+    }
+}
+
 fn expected(headers: &HeaderMap) -> Result<Option<u64>> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     let tag = value.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
@@ -48,8 +62,10 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>> {
 }
 
 /// An alias with its entity tag.
-fn tagged(document: AliasDocument) -> Response {
-    ([(ETAG, format!("\"{}\"", document.deployment))], Answer(document)).into_response()
+type Tagged = ([(HeaderName, String); 1], Answer<AliasDocument>);
+
+fn tagged(document: AliasDocument) -> Tagged {
+    ([(ETAG, format!("\"{}\"", document.deployment))], Answer(document))
 }
 
 pub(crate) async fn aliases(
@@ -68,7 +84,7 @@ pub(crate) async fn alias(
     ask: Ask,
     Of(kind): Of,
     params: Params,
-) -> Result<Response, Rejection> {
+) -> Result<Tagged, Rejection> {
     Ok(tagged(app.platform().alias(ask.asked(), (kind, &params.get("name")?), &params.get("alias")?)?))
 }
 
@@ -79,7 +95,7 @@ pub(crate) async fn set_alias(
     Expected(expected): Expected,
     params: Params,
     Json(wish): Json<AliasWish>,
-) -> Result<Response, Rejection> {
+) -> Result<Tagged, Rejection> {
     let (name, alias) = (params.get("name")?, params.get("alias")?);
     Ok(tagged(app.platform().set_alias(ask.asked(), (kind, &name), alias, wish, expected).await?))
 }
@@ -103,7 +119,7 @@ pub(crate) async fn promote(
     Expected(expected): Expected,
     params: Params,
     Json(wish): Json<PromoteWish>,
-) -> Result<Response, Rejection> {
+) -> Result<Tagged, Rejection> {
     let (name, alias) = (params.get("name")?, params.get("alias")?);
     Ok(tagged(app.platform().promote(ask.asked(), (kind, &name), &alias, wish, expected).await?))
 }
@@ -114,7 +130,7 @@ pub(crate) async fn roll_back(
     Of(kind): Of,
     Expected(expected): Expected,
     params: Params,
-) -> Result<Response, Rejection> {
+) -> Result<Tagged, Rejection> {
     let (name, alias) = (params.get("name")?, params.get("alias")?);
     Ok(tagged(app.platform().roll_back(ask.asked(), (kind, &name), &alias, expected).await?))
 }
@@ -126,7 +142,7 @@ pub(crate) async fn deploy(
     Expected(expected): Expected,
     params: Params,
     Json(wish): Json<DeployWish>,
-) -> Result<Response, Rejection> {
+) -> Result<Tagged, Rejection> {
     let name = params.get("name")?;
     Ok(tagged(app.platform().deploy(ask.asked(), (kind, &name), wish, expected).await?))
 }
@@ -142,11 +158,26 @@ pub(crate) async fn deployments(
     Ok(Answer(app.platform().deployments(ask.asked(), (kind, &name), after, paging.limit)?))
 }
 
+pub(crate) async fn delete_version(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    params: Params,
+) -> Result<StatusCode, Rejection> {
+    let (name, version) = (params.get("name")?, params.version()?.unwrap_or_default());
+    app.platform().delete_version(ask.asked(), (kind, &name), version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `?from=2&to=3`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Versions {
+    /// The one version.
+    #[schemars(with = "std::num::NonZeroU64")]
     from: Option<String>,
+    /// The other.
+    #[schemars(with = "std::num::NonZeroU64")]
     to: Option<String>,
 }
 

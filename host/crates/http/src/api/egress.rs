@@ -8,6 +8,7 @@ use aimass_platform::{EgressWish, Page, RegionDocument, TransferWish};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::App;
@@ -68,10 +69,11 @@ pub(crate) async fn region(State(app): State<Arc<App>>, ask: Ask) -> Result<Answ
 }
 
 /// A region, or null for the node's.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Label {
     #[serde(deserialize_with = "Option::deserialize")]
+    /// The region; null for the node's.
     region: Option<Name>,
 }
 

@@ -9,6 +9,7 @@ use axum::Json as Answer;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::api::upload;
@@ -26,11 +27,12 @@ pub(crate) async fn list(
 }
 
 /// `?device=cpu`: where the model must run.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Placing {
+    /// Where the model must run.
     #[serde(default)]
-    device: Device,
+    pub(crate) device: Device,
 }
 
 pub(crate) async fn upload(

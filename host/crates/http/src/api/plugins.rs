@@ -9,6 +9,7 @@ use axum::Json as Answer;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::upload;
@@ -87,9 +88,10 @@ pub(crate) async fn replace_settings(
 }
 
 /// Who may call a plugin under `/fn`.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FunctionAccess {
+    /// Whether anybody may, without a token.
     public: bool,
 }
 

@@ -7,6 +7,7 @@ use aimass_platform::{Page, SignerDocument};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -14,16 +15,18 @@ use crate::extract::{Ask, Json, Paging, Params, Query};
 use crate::problem::Rejection;
 
 /// A signer's key: PEM, or base64 of its 32 bytes.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignerWish {
+    /// Ed25519: PEM, or base64 of its 32 bytes.
     public_key: String,
 }
 
 /// Whether plugins must be signed.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Signing {
+    /// Whether only what a trusted signer has signed may be uploaded.
     required: bool,
 }
 

@@ -7,15 +7,19 @@ use aimass_platform::{LimitsChange, Page, TenantDocument};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::App;
 use crate::extract::{Ask, Json, Paging, Params, Query};
 use crate::problem::Rejection;
 
-#[derive(Deserialize)]
+/// A tenant that is to be.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
+    /// Its name.
+    #[schemars(with = "Name")]
     name: String,
 }
 

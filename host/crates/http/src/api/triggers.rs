@@ -8,6 +8,7 @@ use aimass_platform::{NewTrigger, Page, RunDocument, TriggerDocument};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::App;
@@ -24,7 +25,7 @@ pub(crate) async fn list(
 }
 
 /// What else a new trigger may be told.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct SetWish {
     /// Make a new secret for the webhooks.

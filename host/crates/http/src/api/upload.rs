@@ -12,29 +12,32 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LOCATION, ETAG, IF_MATCH, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::app::App;
 use crate::extract::{Ask, Paging, Params, Query, announced_length, next_chunk};
+use crate::openapi::Problem;
 use crate::prefer::preferences;
 use crate::problem::{Rejection, document};
 
 /// A plugin's signature: `ed25519`, the public key and the signature, both base64.
-const SIGNATURE: &str = "aimass-signature";
+pub(crate) const SIGNATURE: &str = "aimass-signature";
 
 /// The longest that a request may wait for its component to be compiled.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// `?allow-new-imports=true` of a plugin's upload.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct PluginWish {
+    /// Whether the version may import what the one before does not.
     allow_new_imports: bool,
 }
 
 /// 201 for a new version, 200 for one that stood already, 202 for one that is compiled in the background.
-pub(super) async fn receive(
+pub(crate) async fn receive(
     app: &App,
     ask: &Ask,
     params: &Params,
@@ -85,11 +88,14 @@ pub(super) async fn receive(
 }
 
 /// How far an upload is; with the problem that it failed of, as if the upload itself had been answered with it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UploadStatus")]
 pub(crate) struct Status {
     #[serde(flatten)]
     upload: UploadDocument,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Why it failed.
+    #[schemars(with = "Option<Problem>")]
     problem: Option<Value>,
 }
 

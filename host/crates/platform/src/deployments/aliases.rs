@@ -1,10 +1,11 @@
 //! Aliases: list, show, set, delete, deploy a version, and their history.
 
-use aimass_core::event::{Change, Deployment, Event, Kind, Route};
+use aimass_core::event::{AliasDeleted, AliasSet, Change, Deployment, Event, Kind, Route, VersionDeleted};
 use aimass_core::limits::MAX_ALIASES;
 use aimass_core::name::DEFAULT_ALIAS;
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_store::{AliasRow, DeploymentRow, State};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rollout::compile;
@@ -15,7 +16,7 @@ use crate::window::Figures;
 use crate::{Asked, Platform, Scope};
 
 /// The last minute of a version.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct VersionFigures {
     /// Which version.
     pub version: u64,
@@ -25,7 +26,7 @@ pub struct VersionFigures {
 }
 
 /// An alias as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct AliasDocument {
     /// The alias.
     pub alias: Name,
@@ -49,7 +50,7 @@ pub struct AliasDocument {
 }
 
 /// One change of an alias as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DeploymentDocument {
     /// Its number, from 1 for each plugin or model.
     pub number: u64,
@@ -150,8 +151,10 @@ impl Platform {
         expected: Option<u64>,
     ) -> Result<AliasDocument> {
         let alias = wish.alias.clone().map_or_else(|| DEFAULT_ALIAS.parse(), Ok)?;
-        // Here, and not where all changes wait for one another.
-        wish.gate.as_deref().map(compile).transpose()?;
+        if let Some(gate) = wish.gate.clone() {
+            // Not where all changes wait for one another, and not where calls run: it may take its time.
+            tokio::task::spawn_blocking(move || compile(&gate).map(drop)).await.map_err(Fault::internal)??;
+        }
         let decide = move |_: &State<'_>, now: Option<&AliasRow>| {
             let route = wish.route(now.map(|row| &row.route))?;
             let gate = route.canary.as_ref().and_then(|canary| canary.gate.clone());
@@ -178,11 +181,34 @@ impl Platform {
                 state.object(&owner, &object)?.filter(|row| live(row, kind)).ok_or_else(Fault::not_found)?;
                 let now = state.alias(&owner, &object, &wanted)?.ok_or_else(Fault::not_found)?;
                 as_expected(Some(&now), expected)?;
-                let event = Event::AliasDeleted { tenant: owner.name().clone(), name: object, alias: wanted };
-                Ok((Some(event), ()))
+                let event = AliasDeleted { tenant: owner.name().clone(), name: object, alias: wanted };
+                Ok((Some(Event::AliasDeleted(event)), ()))
             })
             .await?;
         self.alias_changed(tenant, name, &alias)
+    }
+
+    /// Deletes a version that serves under no alias and is not the newest. Calls under way finish.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` for one that serves.
+    pub async fn delete_version(&self, asked: Asked<'_>, (kind, name): (Kind, &Name), version: u64) -> Result<()> {
+        let tenant = asked.tenant(write(kind))?;
+        let (owner, object) = (tenant.clone(), name.clone());
+        let row = self
+            .store
+            .write(asked.actor(), move |state| {
+                state.object(&owner, &object)?.filter(|row| live(row, kind)).ok_or_else(Fault::not_found)?;
+                let row = state.version(&owner, &object, version)?.ok_or_else(Fault::not_found)?;
+                let event = VersionDeleted { tenant: owner.name().clone(), name: object, version };
+                Ok((Some(Event::VersionDeleted(event)), row))
+            })
+            .await?;
+        self.directory.forget(tenant, name);
+        if kind == Kind::Model {
+            self.models.evict(tenant, row.digest, row.inspection.device);
+        }
+        Ok(())
     }
 
     /// Lists what the aliases of a plugin or model were told, newest first, behind the number `after`.
@@ -230,7 +256,7 @@ impl Platform {
                     }
                 }
                 let tenant = owner.name().clone();
-                Ok((Some(Event::AliasSet { tenant, name: object, alias: wanted, deployment }), ()))
+                Ok((Some(Event::AliasSet(AliasSet { tenant, name: object, alias: wanted, deployment })), ()))
             })
             .await?;
         self.alias_changed(tenant, name, &alias)?;

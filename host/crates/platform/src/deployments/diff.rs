@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use aimass_core::event::{Device, Kind, SignedBy};
 use aimass_core::{Digest, Fault, Name, Port, Result, Signature};
 use aimass_store::VersionRow;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::aliases::read;
 use crate::{Asked, Platform};
 
 /// Something that is one thing in the first version and another in the second. Nothing where they are alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ChangeOf{T}")]
 pub struct Changed<T> {
     /// In the first.
     pub from: T,
@@ -20,7 +22,7 @@ pub struct Changed<T> {
 }
 
 /// Names that only one of two versions has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Names {
     /// What only the second has, sorted.
     pub added: Vec<String>,
@@ -29,7 +31,7 @@ pub struct Names {
 }
 
 /// An input or output that is not the same in both versions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PortChange {
     /// `input` or `output`.
     pub direction: &'static str,
@@ -42,7 +44,7 @@ pub struct PortChange {
 }
 
 /// Two versions beside one another. What is the same in both is left out.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DiffDocument {
     /// The plugin's or model's name.
     pub name: Name,

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aimass_core::event::{Actor, Canary, Change, Deployment, Event, Kind, Route, Seen, Share};
+use aimass_core::event::{Actor, AliasSet, Canary, Change, Deployment, Event, Kind, Route, Seen, Share};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_store::{AliasRow, State, Store};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::aliases::AliasDocument;
 use super::route::steady;
 use crate::rule::{Rule, Values};
+use crate::statistics::Recorder;
 use crate::window::{self, Figures};
 use crate::{Asked, Platform};
 
@@ -19,7 +21,7 @@ use crate::{Asked, Platform};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Whether to promote a canary whose gate does not hold.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PromoteWish {
     /// Also without the gate, or before it could be asked.
@@ -137,8 +139,10 @@ impl Rollout {
         Ok(Some(Self { deployment: row.deployment, canary, gate, stable, since: window::now() + 1, promote_ms }))
     }
 
-    fn judge(&self, figures: impl Fn(u64) -> Figures) -> Judgement {
-        let of = |version| (version, figures(version));
+    /// By the figures of the last minute or, where that has too few calls of the canary, of the last hour.
+    fn judge(&self, minute: impl Fn(u64) -> Figures, hour: impl Fn(u64) -> Figures) -> Judgement {
+        let enough = minute(self.canary.version).requests >= self.canary.min_requests;
+        let of = |version| (version, if enough { minute(version) } else { hour(version) });
         let (canary, stable) = (of(self.canary.version), self.stable.map(of));
         let seen = [Some(canary), stable].into_iter().flatten().map(|(version, f)| seen(version, &f)).collect();
         let holds = match &self.gate {
@@ -293,7 +297,7 @@ impl Platform {
                 _ => Deployment { gate, seen, ..back(state, &owner, &now, change)? },
             };
             let tenant = owner.name().clone();
-            Ok((Some(Event::AliasSet { tenant, name: object, alias: wanted, deployment }), true))
+            Ok((Some(Event::AliasSet(AliasSet { tenant, name: object, alias: wanted, deployment })), true))
         });
         if settled.await? {
             let (change, version) = (change.as_str(), rollout.canary.version);
@@ -304,9 +308,10 @@ impl Platform {
 
     fn judged(&self, tenant: &Tenant, name: &Name, rollout: &Rollout) -> Judgement {
         let record = self.records.get(tenant, name);
-        rollout.judge(|version| {
-            record.as_ref().map(|record| record.version(version).last_minute(rollout.since)).unwrap_or_default()
-        })
+        let of = |version, read: fn(&Recorder, u64) -> Figures| {
+            record.as_ref().map(|record| read(&record.version(version), rollout.since)).unwrap_or_default()
+        };
+        rollout.judge(|version| of(version, Recorder::last_minute), |version| of(version, Recorder::last_hour))
     }
 }
 
@@ -315,7 +320,7 @@ fn unpromoted(canary: &Canary, judgement: &Judgement) -> Fault {
     let figures = judgement.seen.first().map(figures_in_words).unwrap_or_default();
     let detail = match judgement.holds {
         None => format!(
-            "the canary has had too few calls in the last minute to ask its gate, which takes {}: {figures}; `force` \
+            "the canary has had too few calls to ask its gate, which takes {}: {figures}; `force` \
              promotes it all the same",
             canary.min_requests
         ),
@@ -369,7 +374,8 @@ mod tests {
     #[test]
     fn a_gate_is_asked_when_enough_was_seen() {
         let holds = |gate, of_canary: Figures| {
-            rollout(gate).judge(|version| if version == 2 { of_canary } else { figures(100, 0, 10.0) }).holds
+            let minute = |version| if version == 2 { of_canary } else { figures(100, 0, 10.0) };
+            rollout(gate).judge(minute, |_| Figures::default()).holds
         };
         let gate = Some("error_rate < 0.1 && p99_ms < 2.0 * stable_p99_ms");
         assert_eq!(holds(gate, figures(19, 19, 1.0)), None);
@@ -380,6 +386,15 @@ mod tests {
     }
 
     #[test]
+    fn where_calls_are_rare_a_gate_looks_at_the_last_hour() {
+        let gate = Some("error_rate < 0.1");
+        let judged = rollout(gate).judge(|_| figures(3, 0, 1.0), |_| figures(40, 8, 1.0));
+        assert_eq!((judged.holds, judged.seen[0].requests), (Some(false), 40));
+        assert_eq!(rollout(gate).judge(|_| figures(3, 0, 1.0), |_| figures(19, 19, 1.0)).holds, None);
+        assert_eq!(rollout(gate).judge(|_| figures(20, 0, 1.0), |_| figures(400, 400, 1.0)).holds, Some(true));
+    }
+
+    #[test]
     fn a_gate_that_asks_for_what_is_not_there_is_refused() {
         let refused = compile("latency < 1.0").err().unwrap();
         assert!(refused.detail().contains("`latency`; it knows error_rate, errors, p50_ms"), "{refused}");
@@ -387,7 +402,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_told_of_both_versions() {
-        let judged = rollout(None).judge(|version| figures(100 * version, version, 1.5));
+        let judged = rollout(None).judge(|version| figures(100 * version, version, 1.5), |_| Figures::default());
         let told: Vec<_> = judged.seen.iter().map(|s| (s.version, s.requests, s.errors, s.p99_us)).collect();
         assert_eq!(told, [(2, 200, 2, 1_500), (1, 100, 1, 1_500)]);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aimass_core::event::{Canary, Route, Share};
 use aimass_core::limits::{MAX_SPLIT, MAX_WEIGHT};
 use aimass_core::{Code, Fault, Name, Result};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Calls that a canary must have had before its gate is asked, unless somebody says otherwise.
@@ -17,7 +18,7 @@ const MAX_AFTER: u64 = 31 * 24 * 3600;
 const HUNDREDTHS: u32 = 100;
 
 /// What an alias should say, in full: one version, or a split.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AliasWish {
     /// The one version that serves.
@@ -29,7 +30,7 @@ pub struct AliasWish {
 }
 
 /// A version to deploy under an alias.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeployWish {
     /// Which alias; `prod` if it is left out.
@@ -42,7 +43,8 @@ pub struct DeployWish {
     pub shadow: Option<u64>,
     /// What must hold of the canary's figures, in CEL: `error_rate < 0.01 && p99_ms < 50`.
     pub gate: Option<String>,
-    /// Calls that the canary must have had in the last minute before the gate is asked; 20 if it is left out.
+    /// Calls that the canary must have had before the gate is asked, in the last minute or, where they are rare, in the
+    /// last hour; 20 if it is left out.
     pub min_requests: Option<u64>,
     /// Seconds after which the canary is promoted by itself, if the gate holds then.
     pub after_seconds: Option<u64>,

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use aimass_core::tensor::Element;
 use aimass_core::{ElementType, Name, Tenant, Tensor};
 use half::{bf16, f16};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -20,7 +21,7 @@ use crate::{CallOptions, Platform};
 const AT_ONCE: usize = 2;
 
 /// How the answers of a shadowed version compare with those that were given, since this node started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ShadowFigures {
     /// Answers that were the same to the last bit.
     pub equal: u64,
@@ -31,6 +32,7 @@ pub struct ShadowFigures {
     /// Calls that it got no copy of, since others were running.
     pub dropped: u64,
     /// The largest difference between two numbers; null if one of them was none (NaN, infinite).
+    #[schemars(with = "Option<f64>")]
     pub largest_difference: f64,
 }
 
@@ -108,7 +110,7 @@ impl Copied {
             return;
         };
         let options = CallOptions { shadow: true, ..options.clone() };
-        let (tenant, answer, request) = (tenant.clone(), answer.to_vec(), request.to_owned());
+        let (tenant, answer, request) = (tenant.clone(), answer.to_vec(), std::sync::Arc::<str>::from(request));
         tokio::spawn(async move {
             // The answer goes out first.
             tokio::task::yield_now().await;

@@ -4,6 +4,7 @@ use aimass_core::event::Event;
 use aimass_core::policy::{EgressRule, TransferRule, pattern};
 use aimass_core::{Fault, Name, Result};
 use aimass_egress::Host;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{PAGE, Page};
@@ -13,7 +14,7 @@ use crate::{Asked, Platform, Scope};
 const MAX_RULES: usize = 100;
 
 /// What a new rule should allow.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EgressWish {
     /// The ports.
@@ -27,7 +28,7 @@ pub struct EgressWish {
 }
 
 /// What a transfer is for.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TransferWish {
     /// What for, in a sentence.
@@ -35,7 +36,7 @@ pub struct TransferWish {
 }
 
 /// Where a tenant's data is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RegionDocument {
     /// The region that the data is labelled with.
     pub region: Name,

@@ -8,6 +8,7 @@ use aimass_core::identity::{DEFAULT_ROLES_CLAIM, Issuer, KeySource, Revocation};
 use aimass_core::{Code, Fault, Name, Result};
 use aimass_egress::{Destination, Host};
 use aimass_store::IssuerRow;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,10 +31,11 @@ const MAX_URL: usize = 512;
 const MAX_TEXT: usize = 255;
 
 /// What a provider should be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerRequest {
     /// What the tenant calls it.
+    #[schemars(with = "Name")]
     pub name: String,
     /// The `iss` claim of its tokens, exactly.
     pub issuer: String,
@@ -51,7 +53,7 @@ pub struct IssuerRequest {
 }
 
 /// What is revoked of a provider, or accepted again: one of the two.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevocationWish {
     /// A key's id.
@@ -63,7 +65,7 @@ pub struct RevocationWish {
 }
 
 /// A provider's key as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct KeyDocument {
     /// Its id.
     pub kid: String,
@@ -74,7 +76,7 @@ pub struct KeyDocument {
 }
 
 /// A provider as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct IssuerDocument {
     /// What the tenant calls it.
     pub name: Name,

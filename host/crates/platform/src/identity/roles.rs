@@ -3,6 +3,7 @@
 use aimass_auth::Role;
 use aimass_core::event::Event;
 use aimass_core::{Code, Fault, Name, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::objects::{PAGE, Page};
@@ -13,17 +14,19 @@ use crate::{Asked, Platform, Scope, Scopes};
 const MAX_ROLES: usize = 100;
 
 /// What a role should be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleRequest {
     /// Its name.
+    #[schemars(with = "Name")]
     pub name: String,
     /// All that its holders may do.
+    #[schemars(with = "Vec<Scope>")]
     pub scopes: Vec<String>,
 }
 
 /// A role as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RoleDocument {
     /// Its name.
     pub name: Name,

@@ -7,6 +7,7 @@
 
 mod call;
 mod policy;
+mod progress;
 mod work;
 mod worker;
 
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aimass_core::{Code, Fault, Name, ObjectRef, Result, Tenant};
 use aimass_store::{Failure, ItemFilter, ItemRow, ItemState, NewItem, Once, QueueLimits, Topic};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
@@ -25,6 +27,7 @@ use crate::{Asked, Caller, Platform, Routing};
 use call::Accepted;
 pub(crate) use call::Holder;
 pub use call::{StoredAnswer, StoredRequest};
+pub use progress::ProgressDocument;
 pub(crate) use work::{Work, failure, random};
 pub use worker::{Attempt, Ran, Runner};
 
@@ -137,7 +140,7 @@ pub struct CallWish {
 }
 
 /// An asynchronous call.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InvocationDocument {
     /// Its id.
     pub id: String,
@@ -147,47 +150,27 @@ pub struct InvocationDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger: Option<String>,
     /// How far it is.
-    pub state: ItemState,
-    /// Attempts that were begun.
-    pub attempts: u32,
-    /// Attempts until it is given up.
-    pub max_attempts: u32,
-    /// When it was accepted, milliseconds since the epoch.
-    pub created_ms: u64,
-    /// When it is tried, while it waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due_ms: Option<u64>,
-    /// When it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<u64>,
+    #[serde(flatten)]
+    pub progress: ProgressDocument,
     /// Until when it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// Why the last attempt failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
 }
 
 impl From<ItemRow> for InvocationDocument {
     fn from(row: ItemRow) -> Self {
         Self {
-            due_ms: (row.state == ItemState::Queued).then_some(row.due_ms),
+            progress: ProgressDocument::of(&row),
             id: row.id,
             name: row.subject,
             trigger: row.tag,
-            state: row.state,
-            attempts: row.attempts,
-            max_attempts: row.max_attempts,
-            created_ms: row.created_ms,
-            ended_ms: row.ended_ms,
             expires_ms: row.expires_ms,
-            failure: row.failure,
         }
     }
 }
 
 /// An asynchronous call, with what it asks for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InvocationDetail {
     /// The call.
     #[serde(flatten)]
@@ -204,7 +187,7 @@ pub struct InvocationDetail {
 }
 
 /// Which calls are listed.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InvocationQuery {
     /// Those behind this id.
@@ -225,11 +208,17 @@ impl Platform {
     ///
     /// # Errors
     /// As for [`Platform::function`]; `not_found` for another tenant's.
-    pub fn may_call_function(&self, by: &Caller, tenant: &Name, reference: &ObjectRef) -> Result<()> {
+    pub fn may_call_function(
+        &self,
+        by: &Caller,
+        tenant: &Name,
+        reference: &ObjectRef,
+        routing: &Routing,
+    ) -> Result<()> {
         if by.tenant()?.name() != tenant {
             return Err(Fault::not_found());
         }
-        let (_, resolved) = self.function_access(Some(by), tenant, reference, &Routing::main())?;
+        let (_, resolved) = self.function_access(Some(by), tenant, reference, routing)?;
         resolved.is_function()
     }
 

@@ -3,6 +3,7 @@
 use aimass_core::event::{RunCause, Trigger, TriggerSource};
 use aimass_core::{Name, Result, Tenant};
 use aimass_store::{Failure, ItemState, RunRow, State, TriggerRow};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::schedule::Schedule;
@@ -10,7 +11,7 @@ use super::timetable::now_ms;
 use crate::Platform;
 
 /// A trigger as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TriggerDocument {
     /// Its name.
     pub name: Name,
@@ -34,7 +35,7 @@ pub struct TriggerDocument {
 }
 
 /// A trigger that was made or replaced.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, JsonSchema)]
 pub struct NewTrigger {
     /// The trigger.
     #[serde(flatten)]
@@ -45,7 +46,7 @@ pub struct NewTrigger {
 }
 
 /// How a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// It waits for its turn, or for another attempt.
@@ -63,7 +64,7 @@ pub enum RunState {
 }
 
 /// A run as the API shows it. It is an asynchronous call with the same id, whose answer is kept there.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RunDocument {
     /// Its number among the trigger's, from 1.
     pub number: u64,

@@ -182,5 +182,5 @@ pub(super) fn condition(source: &str) -> Result<Rule> {
 }
 
 fn changes_triggers(record: &Record) -> bool {
-    matches!(record.event, Event::TriggerSet { .. } | Event::TriggerDeleted { .. } | Event::TriggerPaused { .. })
+    matches!(record.event, Event::TriggerSet(_) | Event::TriggerDeleted(_) | Event::TriggerPaused(_))
 }

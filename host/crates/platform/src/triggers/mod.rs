@@ -16,7 +16,7 @@ mod tell;
 mod timetable;
 mod wish;
 
-use aimass_core::event::{Event, Trigger, TriggerSource};
+use aimass_core::event::{Event, Trigger, TriggerDeleted, TriggerPaused, TriggerSet, TriggerSource};
 use aimass_core::{Code, Fault, Name, Result};
 use aimass_store::State;
 
@@ -73,7 +73,7 @@ impl Platform {
                     return Err(Fault::new(Code::Conflict, detail));
                 }
                 let same = before.as_ref().is_some_and(|row| row.trigger == trigger && row.secret == secret);
-                let event = Event::TriggerSet { tenant: owner.name().clone(), name: wanted, trigger, secret };
+                let event = Event::TriggerSet(TriggerSet { tenant: owner.name().clone(), name: wanted, trigger, secret });
                 Ok(((!same).then_some(event), before.is_none()))
             })
             .await?;
@@ -114,7 +114,7 @@ impl Platform {
     /// `not_found`.
     pub async fn delete_trigger(&self, asked: Asked<'_>, name: Name) -> Result<()> {
         let tenant = asked.tenant(Scope::TriggersWrite)?.name().clone();
-        let event = Event::TriggerDeleted { tenant, name };
+        let event = Event::TriggerDeleted(TriggerDeleted { tenant, name });
         self.store.write(asked.actor(), move |_| Ok((Some(event), ()))).await?;
         self.timetable.changed();
         Ok(())
@@ -130,7 +130,7 @@ impl Platform {
         self.store
             .write(asked.actor(), move |state| {
                 let row = state.trigger(&owner, &wanted)?.ok_or_else(Fault::not_found)?;
-                let event = Event::TriggerPaused { tenant: owner.name().clone(), name: wanted, paused };
+                let event = Event::TriggerPaused(TriggerPaused { tenant: owner.name().clone(), name: wanted, paused });
                 Ok(((row.paused != paused).then_some(event), ()))
             })
             .await?;

@@ -1,6 +1,6 @@
 //! Firing, and what came of it. A run is an asynchronous call: the queue has it run, tries again, and keeps the answer.
 
-use aimass_core::event::{Actor, Event, RunCause, Trigger, TriggerRun};
+use aimass_core::event::{Actor, Event, RunCause, Trigger, TriggerFired, TriggerRun};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 
 use aimass_store::TriggerRow;
@@ -111,7 +111,7 @@ impl Platform {
                 let row = state.trigger(&owner, &wanted)?.filter(|row| row.generation == generation);
                 row.ok_or_else(Fault::not_found)?;
                 let known = state.trigger_run(&owner, &wanted, &run.id)?.is_some();
-                let event = Event::TriggerFired { tenant: owner.name().clone(), name: wanted, run };
+                let event = Event::TriggerFired(TriggerFired { tenant: owner.name().clone(), name: wanted, run });
                 Ok(((!known).then_some(event), ()))
             })
             .await

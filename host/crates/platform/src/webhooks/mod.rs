@@ -11,9 +11,11 @@ use aimass_auth::WebhookSecret;
 use aimass_core::event::{Event, PreviousSecret, WebhookEndpoint};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_egress::Destination;
-use aimass_store::{Failure, ItemFilter, ItemRow, ItemState, QueueLimits, Topic, WebhookRow};
+use aimass_store::{ItemFilter, ItemRow, QueueLimits, Topic, WebhookRow};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::invocations::ProgressDocument;
 use crate::objects::{PAGE, Page};
 use crate::{Asked, Platform, Scope};
 pub(crate) use message::Message;
@@ -31,17 +33,18 @@ const BOTH_SECRETS_MS: u64 = 24 * 3_600_000;
 const ATTEMPTS: u32 = 3;
 
 /// What an endpoint should be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookRequest {
     /// What the tenant calls it.
+    #[schemars(with = "Name")]
     pub name: String,
     /// Where messages are sent to.
     pub url: String,
 }
 
 /// What is to change about an endpoint.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookChange {
     /// Where messages are sent to.
@@ -51,7 +54,7 @@ pub struct WebhookChange {
 }
 
 /// An endpoint as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct WebhookDocument {
     /// What the tenant calls it.
     pub name: Name,
@@ -71,7 +74,7 @@ impl From<WebhookRow> for WebhookDocument {
 }
 
 /// An endpoint with its secret, which is shown this once.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, JsonSchema)]
 pub struct WebhookSecretDocument {
     /// The endpoint.
     #[serde(flatten)]
@@ -81,7 +84,7 @@ pub struct WebhookSecretDocument {
 }
 
 /// A message on its way, or delivered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DeliveryDocument {
     /// The message's id: what the endpoint sees as `webhook-id`.
     pub id: String,
@@ -91,38 +94,13 @@ pub struct DeliveryDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invocation: Option<String>,
     /// How far it is.
-    pub state: ItemState,
-    /// Attempts that were begun.
-    pub attempts: u32,
-    /// Attempts until it is given up.
-    pub max_attempts: u32,
-    /// When it was put, milliseconds since the epoch.
-    pub created_ms: u64,
-    /// When it is sent, while it waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due_ms: Option<u64>,
-    /// When it was taken, or given up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<u64>,
-    /// Why the last attempt failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
+    #[serde(flatten)]
+    pub progress: ProgressDocument,
 }
 
 impl From<ItemRow> for DeliveryDocument {
     fn from(row: ItemRow) -> Self {
-        Self {
-            due_ms: (row.state == ItemState::Queued).then_some(row.due_ms),
-            id: row.id,
-            webhook: row.subject,
-            invocation: row.tag,
-            state: row.state,
-            attempts: row.attempts,
-            max_attempts: row.max_attempts,
-            created_ms: row.created_ms,
-            ended_ms: row.ended_ms,
-            failure: row.failure,
-        }
+        Self { progress: ProgressDocument::of(&row), id: row.id, webhook: row.subject, invocation: row.tag }
     }
 }
 

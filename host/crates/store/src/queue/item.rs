@@ -2,6 +2,7 @@
 
 use aimass_core::{Digest, Fault, Name, Result};
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of an item's id: one segment of a path.
@@ -24,7 +25,7 @@ pub enum Topic {
 }
 
 /// How far an item is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemState {
     /// It waits until it is due, and for a worker.
@@ -47,7 +48,7 @@ impl ItemState {
 }
 
 /// Why an attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// A stable word: a fault's code.
     pub code: String,

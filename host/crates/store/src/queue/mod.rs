@@ -313,8 +313,8 @@ impl Queue {
     ///
     /// # Errors
     /// `storage_full`, `unavailable`.
-    pub async fn erase(&self, tenant: &Tenant) -> Result<()> {
-        let owner = tenant.name().clone();
+    pub async fn erase(&self, tenant: &Name) -> Result<()> {
+        let owner = tenant.clone();
         let rows = change(&self.committer, move |desk| {
             let rows: Vec<_> = desk.all_of(&owner);
             Ok((Desk::remove(&rows), rows))

@@ -4,11 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aimass_core::event::{Canary, Change, Deployment, Limits, Route, Settings, Share, UploadWish};
+use aimass_core::event::{
+    AliasDeleted, AliasSet, Canary, Change, DataKeysRewrapped, Deployment, Limits, Route, Sealed, SecretDeleted,
+    SecretSet, Settings, Share, TenantErased, UploadWish, VersionDeleted,
+};
 use aimass_core::identity::{Issuer, KeySource, Revocation};
 use proptest::prelude::*;
 
 use super::*;
+use crate::next_configuration;
 use crate::view::rebuild;
 
 /// One step of a random history. Some do not fit the state; they are refused, and must leave nothing.
@@ -18,6 +22,9 @@ enum Step {
     Upload(u8, u8, bool, u64),
     Delete(u8, u8),
     Settings(u8, u8, u8),
+    Secret(u8, u8, u8),
+    Key(u8),
+    Rewrap(Option<u8>),
     Public(u8, u8, bool),
     Limit(u8, u8),
     Mint(u8, Option<u8>),
@@ -34,6 +41,7 @@ enum Step {
     Alias(u8, u8, u8, bool),
     GoBack(u8, u8, u64),
     DropAlias(u8, u8),
+    DropVersion(u8, u8, u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -43,6 +51,10 @@ fn step() -> impl Strategy<Value = Step> {
         (t.clone(), o.clone(), any::<bool>(), 0..3u64).prop_map(|(t, o, plugin, key)| Step::Upload(t, o, plugin, key)),
         (t.clone(), o.clone()).prop_map(|(t, o)| Step::Delete(t, o)),
         (t.clone(), o.clone(), any::<u8>()).prop_map(|(t, o, v)| Step::Settings(t, o, v)),
+        (t.clone(), o.clone(), any::<u8>()).prop_map(|(t, o, v)| Step::Secret(t, o, v)),
+        t.clone().prop_map(Step::Key),
+        // A tenant that is erased does nothing more, so not too often.
+        proptest::option::weighted(0.3, t.clone()).prop_map(Step::Rewrap),
         (t.clone(), o, any::<bool>()).prop_map(|(t, o, p)| Step::Public(t, o, p)),
         (t.clone(), any::<u8>()).prop_map(|(t, w)| Step::Limit(t, w)),
         (0..9u8, proptest::option::of(t)).prop_map(|(j, t)| Step::Mint(j, t)),
@@ -58,7 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
         (t2.clone(), 0..3u8, 0..6u8).prop_map(|(t, n, what)| Step::Trigger(t, n, what)),
         (t2.clone(), 0..4u8, 1..4u8, any::<bool>()).prop_map(|(t, o, v, canary)| Step::Alias(t, o, v, canary)),
         (t2.clone(), 0..4u8, 1..4u64).prop_map(|(t, o, number)| Step::GoBack(t, o, number)),
-        (t2, 0..4u8).prop_map(|(t, o)| Step::DropAlias(t, o)),
+        (t2.clone(), 0..4u8).prop_map(|(t, o)| Step::DropAlias(t, o)),
+        (t2, 0..4u8, 1..3u64).prop_map(|(t, o, v)| Step::DropVersion(t, o, v)),
     ]
 }
 
@@ -71,7 +84,7 @@ fn route(version: u64, canary: bool) -> Route {
 fn alias_set(tenant: Name, object: Name, route: Route, restores: Option<u64>) -> Event {
     let change = if restores.is_some() { Change::RolledBack } else { Change::Set };
     let deployment = Deployment { route, change, restores, gate: None, seen: vec![] };
-    Event::AliasSet { tenant, name: object, alias: name("prod"), deployment }
+    Event::AliasSet(AliasSet { tenant, name: object, alias: name("prod"), deployment })
 }
 
 #[tokio::test]
@@ -147,9 +160,36 @@ async fn take(store: &Store, step: Step) {
             Step::Signer(n, s, false) => Event::SignerRemoved { tenant: t(n), signer: o(s) },
             Step::Require(n, required) => Event::SignaturesRequired { tenant: t(n), required },
             Step::Delete(n, object) => Event::ObjectDeleted { tenant: t(n), name: o(object) },
-            Step::Settings(n, object, v) => {
+            Step::Settings(n, object, v) if v % 3 == 0 => {
+                // As a release wrote them before they were sealed.
                 let settings = Settings::from([("v".to_owned(), v.to_string())]);
-                Event::SettingsReplaced { tenant: t(n), name: o(object), settings }
+                Event::SettingsReplaced { tenant: t(n), name: o(object), settings, number: 0, sealed: None }
+            }
+            Step::Settings(n, object, v) => {
+                let number = next_configuration(state, &Tenant::vouched_for(t(n)), &o(object))?;
+                let (settings, sealed) = (Settings::new(), Some(Sealed::new(vec![v])));
+                Event::SettingsReplaced { tenant: t(n), name: o(object), settings, number, sealed }
+            }
+            Step::Secret(n, object, v) => {
+                let number = next_configuration(state, &Tenant::vouched_for(t(n)), &o(object))?;
+                let (tenant, name, key) = (t(n), o(object), (v % 4).to_string());
+                match v % 3 {
+                    0 => Event::SecretDeleted(SecretDeleted { tenant, name, key, number }),
+                    _ => Event::SecretSet(SecretSet { tenant, name, key, number, sealed: Sealed::new(vec![v]) }),
+                }
+            }
+            Step::Key(n) => {
+                let (ring, key) = ("r".to_owned(), n.to_string());
+                Event::DataKeyCreated { tenant: t(n), ring, generation: 1, key }
+            }
+            Step::Rewrap(erased) => {
+                let rows = state.data_keys()?.into_iter().filter(|row| erased.is_none_or(|n| row.tenant != t(n)));
+                let keys = rows.map(|row| (row.tenant, "w".to_owned())).collect();
+                let others = DataKeysRewrapped { ring: "r".to_owned(), generation: 2, keys };
+                match erased {
+                    Some(n) => Event::TenantErased(TenantErased { tenant: t(n), others }),
+                    None => Event::DataKeysRewrapped(others),
+                }
             }
             Step::Public(n, object, public) => Event::PublicAccessSet { tenant: t(n), name: o(object), public },
             Step::Mint(jti, n) => Event::TokenMinted {
@@ -187,7 +227,12 @@ async fn take(store: &Store, step: Step) {
             Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
             Step::Alias(n, object, version, canary) => alias_set(t(n), o(object), route(version.into(), canary), None),
             Step::GoBack(n, object, number) => alias_set(t(n), o(object), route(1, false), Some(number)),
-            Step::DropAlias(n, object) => Event::AliasDeleted { tenant: t(n), name: o(object), alias: name("prod") },
+            Step::DropAlias(n, object) => {
+                Event::AliasDeleted(AliasDeleted { tenant: t(n), name: o(object), alias: name("prod") })
+            }
+            Step::DropVersion(n, object, version) => {
+                Event::VersionDeleted(VersionDeleted { tenant: t(n), name: o(object), version })
+            }
         };
         Ok((Some(event), ()))
     });

@@ -4,8 +4,10 @@ mod backup;
 mod crash;
 mod faults;
 mod index;
+mod keys;
 mod sealing;
 mod triggers;
+mod usage;
 mod writes;
 
 use std::path::Path;
@@ -47,7 +49,7 @@ fn inspection() -> Inspection {
 }
 
 fn open(dir: &Path, options: &Options) -> Result<Store> {
-    Store::open_with(dir, &dir.join("key"), options.clone())
+    Store::open_with(dir, (&dir.join("key")).into(), options.clone())
 }
 
 /// Records an event as it is.

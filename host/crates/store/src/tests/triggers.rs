@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aimass_core::Code;
-use aimass_core::event::{RunCause, Trigger, TriggerRun};
+use aimass_core::event::{RunCause, Trigger, TriggerDeleted, TriggerFired, TriggerPaused, TriggerRun, TriggerSet};
 
 use super::*;
 use crate::view::rebuild;
@@ -18,23 +18,23 @@ pub(super) fn some(tenant: Name, name: Name, what: u8) -> Event {
     let cause = RunCause::Cron { slot_ms: what.into(), caught_up: false };
     let run = TriggerRun::new((&tenant, &name), 0, 0, "k", cause);
     match what {
-        0 => Event::TriggerSet { tenant, name, trigger: trigger(), secret: None },
-        1 => Event::TriggerDeleted { tenant, name },
-        2 | 3 => Event::TriggerFired { tenant, name, run },
-        4 => Event::TriggerPaused { tenant, name, paused: false },
-        _ => Event::TriggerPaused { tenant, name, paused: true },
+        0 => Event::TriggerSet(TriggerSet { tenant, name, trigger: trigger(), secret: None }),
+        1 => Event::TriggerDeleted(TriggerDeleted { tenant, name }),
+        2 | 3 => Event::TriggerFired(TriggerFired { tenant, name, run }),
+        4 => Event::TriggerPaused(TriggerPaused { tenant, name, paused: false }),
+        _ => Event::TriggerPaused(TriggerPaused { tenant, name, paused: true }),
     }
 }
 
 fn set() -> Event {
-    Event::TriggerSet { tenant: name("acme"), name: name("hourly"), trigger: trigger(), secret: None }
+    Event::TriggerSet(TriggerSet { tenant: name("acme"), name: name("hourly"), trigger: trigger(), secret: None })
 }
 
 fn fired(slot_ms: u64) -> Event {
     let (tenant, name) = (name("acme"), name("hourly"));
     let cause = RunCause::Cron { slot_ms, caught_up: false };
     let run = TriggerRun::new((&tenant, &name), 2, slot_ms, "cron", cause);
-    Event::TriggerFired { tenant, name, run }
+    Event::TriggerFired(TriggerFired { tenant, name, run })
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn f61_a_run_is_recorded_once() {
     assert_eq!(store.state().trigger(&acme, &name("hourly")).unwrap().unwrap().generation, 2);
     let followed = store.index().dump();
     assert_eq!(rebuild(dir.path()).unwrap().dump(), followed);
-    record(&store, Event::TriggerDeleted { tenant: name("acme"), name: name("hourly") }).await.unwrap();
+    record(&store, Event::TriggerDeleted(TriggerDeleted { tenant: name("acme"), name: name("hourly") })).await.unwrap();
     let left = |dump: std::collections::BTreeMap<Vec<u8>, Vec<u8>>| dump.into_keys().collect::<Vec<_>>();
     assert_eq!(left(store.index().dump()), left(empty));
     assert_eq!(record(&store, fired(9)).await.unwrap_err().code(), Code::NotFound);

@@ -1,10 +1,10 @@
 //! Aliases and their history: what events change, and how it is read.
 
-use aimass_core::event::{Change, Deployment, Event, Route};
+use aimass_core::event::{AliasDeleted, AliasSet, Change, Deployment, Event, Route, VersionDeleted};
 use aimass_core::{Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
 
-use super::apply::{Changes, conflict, living, put};
+use super::apply::{Changes, conflict, drop_version, living, put};
 use super::keys;
 use super::rows::VersionRow;
 use super::state::State;
@@ -125,10 +125,22 @@ impl State<'_> {
 
 pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> Result<()> {
     match &record.event {
-        Event::AliasSet { tenant, name, alias, deployment } => {
+        Event::AliasSet(AliasSet { tenant, name, alias, deployment }) => {
             set(state, record, (tenant, name, alias), deployment, out)
         }
-        Event::AliasDeleted { tenant, name, alias } => {
+        Event::VersionDeleted(VersionDeleted { tenant, name, version }) => {
+            let object = living(state, tenant, name)?;
+            let row = state.row::<VersionRow>(&keys::version(tenant, name, *version))?.ok_or_else(Fault::not_found)?;
+            if object.latest == *version {
+                return Err(conflict(format!("version {version} is the newest of `{name}`")));
+            }
+            let names = |row: &AliasRow| row.route.versions().any(|named| named == *version);
+            if let Some(row) = state.rows(&aliases(tenant, name), None, 1, names)?.first() {
+                return Err(conflict(format!("version {version} serves under the alias `{}`", row.alias)));
+            }
+            drop_version(state, out, tenant, &row)
+        }
+        Event::AliasDeleted(AliasDeleted { tenant, name, alias }) => {
             let key = alias_key(tenant, name, alias);
             state.row::<AliasRow>(&key)?.ok_or_else(Fault::not_found)?;
             out.push((key, None));

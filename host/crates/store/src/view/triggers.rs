@@ -1,6 +1,8 @@
 //! Triggers and their runs in the view.
 
-use aimass_core::event::{Event, RunCause, Trigger, TriggerRun};
+use aimass_core::event::{
+    Event, RunCause, Trigger, TriggerDeleted, TriggerFired, TriggerPaused, TriggerRun, TriggerSet,
+};
 use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
 
@@ -158,7 +160,7 @@ impl State<'_> {
 pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> Result<()> {
     let now = record.time_ms;
     match &record.event {
-        Event::TriggerSet { tenant, name, trigger, secret } => {
+        Event::TriggerSet(TriggerSet { tenant, name, trigger, secret }) => {
             must_exist(state, tenant)?;
             let before: Option<TriggerRow> = state.row(&trigger_key(tenant, name))?;
             let fresh = TriggerRow {
@@ -190,7 +192,7 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
             };
             put(out, trigger_key(tenant, name), &row)
         }
-        Event::TriggerDeleted { tenant, name } => {
+        Event::TriggerDeleted(TriggerDeleted { tenant, name }) => {
             let row = state.trigger_of(tenant, name)?;
             for number in row.oldest_run..=row.runs {
                 forget(state, out, (tenant, name), number)?;
@@ -201,7 +203,7 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
             out.push((trigger_key(tenant, name), None));
             Ok(())
         }
-        Event::TriggerPaused { tenant, name, paused } => {
+        Event::TriggerPaused(TriggerPaused { tenant, name, paused }) => {
             let row = state.trigger_of(tenant, name)?;
             // What came due while it rested is not caught up with: that is what resting is for.
             let row = match paused {
@@ -217,7 +219,7 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
             };
             put(out, trigger_key(tenant, name), &row)
         }
-        Event::TriggerFired { tenant, name, run } => {
+        Event::TriggerFired(TriggerFired { tenant, name, run }) => {
             let mut row = state.trigger_of(tenant, name)?;
             if state.run_of(tenant, name, &run.id)?.is_some() {
                 return Err(conflict("this run is recorded already"));
