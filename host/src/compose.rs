@@ -13,7 +13,7 @@ use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, TenantLimits};
+use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, ReadCommand, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::Store;
 use tokio::net::TcpListener;
@@ -95,6 +95,7 @@ impl Node {
             tenant_limits,
             model_memory: config.model_memory,
             upload_wait: config.upload_wait,
+            reader: ReadCommand::own()?,
             egress: EgressParts {
                 connector: Arc::new(Connector::new(EgressConfig {
                     private: config.egress_private.clone(),
@@ -105,6 +106,7 @@ impl Node {
             },
         })?;
         platform.resume_uploads()?;
+        platform.resume_jobs()?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {

@@ -23,6 +23,9 @@ static REFERENCES: Environment =
 /// What tokens are forged with.
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
 
+/// What data files are made and read with.
+static DATA: Environment = Environment { requirements: "data.txt", options: &["--no-deps"], folder: OnceLock::new() };
+
 impl Environment {
     /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
     fn folder(&self) -> &Path {
@@ -63,6 +66,11 @@ pub fn reference(script: &str, arguments: &[&str]) -> String {
 /// The same for a script that needs the packages of `attackers.txt`.
 pub fn attacker(script: &str, arguments: &[&str]) -> String {
     run(ATTACKERS.python().arg(path(script)).args(arguments))
+}
+
+/// The same for a script that needs the packages of `data.txt`.
+pub fn data(script: &str, arguments: &[&str]) -> String {
+    run(DATA.python().arg(path(script)).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -138,22 +139,31 @@ impl Client {
         request: http::request::Builder,
         body: Body,
     ) -> Outcome<Response<Bytes>> {
+        let (parts, body) = self.begin(path, request, body).await?.into_parts();
+        let body = body.collect().await.map_err(|e| Failure::new(format!("the answer ended early: {e}")))?.to_bytes();
+        Ok(Response::from_parts(parts, body))
+    }
+
+    /// Sends a request with a body of any kind; the answer's body is still to come, whatever its status.
+    pub(super) async fn begin(
+        &self,
+        path: &str,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Outcome<Response<Incoming>> {
         let mut request = request.uri(format!("{}{path}", self.base));
         if !self.token.is_empty() {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));
         }
         let request = request.body(body).map_err(|e| Failure::new(format!("the request is not valid: {e}")))?;
-        let response = self.pool.request(request).await.map_err(|e| {
+        self.pool.request(request).await.map_err(|e| {
             let reason = std::error::Error::source(&e).map_or_else(|| e.to_string(), |source| source.to_string());
             let advice = match reason.contains("certificate") {
                 true => "trust it with --ca FILE or AIMASS_CA",
                 false => "is `aimass serve` running there?",
             };
             Failure::new(format!("no answer from {}: {reason}; {advice}", self.base))
-        })?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|e| Failure::new(format!("the answer ended early: {e}")))?.to_bytes();
-        Ok(Response::from_parts(parts, body))
+        })
     }
 }
 

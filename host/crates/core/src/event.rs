@@ -1,5 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
+mod jobs;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -9,6 +11,11 @@ use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
+
+pub use jobs::{
+    BatchWork, FileDeleted, FileStored, JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork,
+    NAMED_ROWS, OnError, RowError, RowErrors,
+};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -430,4 +437,16 @@ pub enum Event {
         /// All of the hour, in place of what was recorded of it before.
         usage: Usage,
     },
+    /// A data file has new content.
+    FileStored(FileStored),
+    /// A data file was deleted.
+    FileDeleted(FileDeleted),
+    /// A job was accepted.
+    JobCreated(JobCreated),
+    /// A piece of a job's result is durable: it goes on from there, whatever happens.
+    JobAdvanced(JobAdvanced),
+    /// A job begins again, for its pieces are not there any more.
+    JobRestarted(JobRestarted),
+    /// A job ended. If it is done, its output is a data file with this.
+    JobEnded(JobEnded),
 }

@@ -47,6 +47,7 @@ pub(crate) fn status(code: Code) -> StatusCode {
         | Code::CompileBudget
         | Code::InvalidSignature
         | Code::InvalidModel
+        | Code::InvalidData
         | Code::UnsupportedDevice
         | Code::UnsupportedOperation => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,

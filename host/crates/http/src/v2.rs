@@ -74,7 +74,7 @@ pub(crate) async fn infer(
     let body = whole_body(request, MAX_INFER_BODY).await?;
     let mut wanted = oip::decode_request(body, header_length.as_deref())?;
     let inputs = std::mem::take(&mut wanted.inputs);
-    let options = CallOptions { deadline: wanted.timeout, depth };
+    let options = CallOptions { deadline: wanted.timeout, depth, ..CallOptions::default() };
     let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
     Ok(respond(encoded))

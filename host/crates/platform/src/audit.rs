@@ -257,7 +257,11 @@ fn shown(
     let object = match (text("name"), &fields["version"]) {
         (Some(name), Value::Number(version)) => Some(format!("{name}@{version}")),
         (Some(name), _) => Some(name),
-        (None, _) => text("jti").or_else(|| text("kid")).or_else(|| text("what")).or_else(|| rule(&fields)),
+        (None, _) => text("jti")
+            .or_else(|| text("kid"))
+            .or_else(|| text("what"))
+            .or_else(|| rule(&fields))
+            .or_else(|| text("id")),
     };
     Ok(Some(AuditDocument { seq, time_ms, actor, kind, tenant, object, hash: hex::encode(hash) }))
 }

@@ -31,6 +31,8 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// How many calls of guests stand above this one.
     pub depth: u32,
+    /// Whether it gives way to the tenant's other calls, and to everybody's: nobody waits for it.
+    pub behind: bool,
 }
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
@@ -137,7 +139,7 @@ impl Platform {
         outcome.map(|(outputs, _)| outputs)
     }
 
-    async fn run(
+    pub(crate) async fn run(
         &self,
         tenant: &Tenant,
         resolved: &Resolved,
@@ -156,7 +158,7 @@ impl Platform {
                 let deadline = Instant::now() + self.deadline(options);
                 let model = self.models.load_resolved(tenant, resolved).await?;
                 let called = Instant::now();
-                let (outputs, timing) = model.infer_timed(inputs, deadline).await?;
+                let (outputs, timing) = model.infer_at(inputs, deadline, options.behind).await?;
                 Ok((outputs, Some(observed(called.elapsed(), &timing))))
             }
         }

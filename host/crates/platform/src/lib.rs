@@ -10,8 +10,10 @@ mod background;
 mod calls;
 mod directory;
 mod egress;
+mod files;
 mod guests;
 mod identity;
+mod jobs;
 mod limits;
 mod models;
 mod objects;
@@ -38,14 +40,17 @@ use aimass_store::Store;
 
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
+pub use aimass_data::ReadCommand;
 pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
+pub use files::{FileContent, FileDocument, FileUpload};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use jobs::{BatchRequest, JobDocument, JobRequest, JobState, Progress};
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
@@ -104,6 +109,8 @@ pub struct Parts {
     pub model_memory: u64,
     /// How long an upload of a plugin waits for its component to be compiled, unless it says otherwise.
     pub upload_wait: Duration,
+    /// How data files are read.
+    pub reader: ReadCommand,
     /// What guests send out.
     pub egress: EgressParts,
 }
@@ -124,6 +131,8 @@ pub struct Platform {
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    jobs: jobs::Jobs,
+    reader: ReadCommand,
     upload_wait: Duration,
 }
 
@@ -134,8 +143,19 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, model_memory, upload_wait, egress } =
-            parts;
+        let Parts {
+            store,
+            auth,
+            sandbox,
+            engines,
+            guests,
+            limits,
+            tenant_limits,
+            model_memory,
+            upload_wait,
+            reader,
+            egress,
+        } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -156,6 +176,8 @@ impl Platform {
             provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            jobs: jobs::Jobs::default(),
+            reader,
             upload_wait,
         });
         guests.connect(&platform);

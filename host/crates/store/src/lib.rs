@@ -10,6 +10,7 @@
 //! journal/*.log     every change of state, hash-chained
 //! index-*/          the view (sled); the highest number is in use, one below it could not be
 //! blobs/<tenant>/   uploaded bytes, sealed, by their SHA-256 before that
+//! jobs/             pieces of results that jobs are about to finish, sealed; in no backup
 //! kv/               guests' key-value data: *.snapshot, and *.log behind it
 //! ```
 
@@ -24,6 +25,7 @@ mod kv;
 mod lock;
 mod log;
 mod options;
+mod reading;
 mod schema;
 mod seal;
 mod store;
@@ -36,7 +38,9 @@ pub use audit::{export_journal, read_journal, rebuild_index, verify_export};
 pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup};
 pub use blobs::{BlobWriter, Blobs, Staged};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
+pub use reading::BlobReader;
 pub use store::Store;
 pub use view::{
-    IssuerRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow,
+    FileRow, IssuerRow, JobRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow,
+    VersionRow,
 };

@@ -2,7 +2,9 @@
 
 pub(crate) mod audit;
 pub(crate) mod egress;
+pub(crate) mod files;
 pub(crate) mod identity;
+pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod plugins;
 pub(crate) mod signers;

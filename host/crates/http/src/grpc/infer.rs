@@ -46,7 +46,7 @@ pub(super) async fn call(
     let mut wanted = tensors::read(request)?;
     let inputs = std::mem::take(&mut wanted.inputs);
     // Guests send HTTP/1 only, so nothing stands above a call over gRPC.
-    let options = CallOptions { depth: 0, deadline: patience.within(wanted.timeout) };
+    let options = CallOptions { deadline: patience.within(wanted.timeout), ..CallOptions::default() };
     let outputs = app.platform().infer(caller, &servable, inputs, options, id).await?;
     answer(&wanted, &servable, &outputs)
 }

@@ -11,6 +11,7 @@
 
 mod aead;
 mod keyring;
+pub(crate) mod pieces;
 pub(crate) mod stream;
 mod vault;
 
