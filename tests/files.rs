@@ -9,7 +9,7 @@ fn a_file_comes_back_as_it_went() {
     let server = Server::start();
     let (acme, other) = (server.tenant("acme"), server.tenant("other"));
     // More than a sealed piece, and no whole number of them.
-    let bytes: Vec<u8> = (0..700_001u32).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let bytes: Vec<u8> = (0..700_001u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let stored = acme.put("/api/v1/files/Rows_1.csv", &bytes).expect(201);
     let document = stored.json();
     assert_eq!((document["size"].as_u64(), document["format"].as_str()), (Some(700_001), Some("csv")));

@@ -118,8 +118,12 @@ impl Parquet {
 fn check_footer(chunks: &Chunks) -> Result<()> {
     let short = || invalid("the Parquet file is not valid: it is too short");
     let at = chunks.len().checked_sub(8).ok_or_else(short)?;
-    let end = chunks.get_bytes(at, 4).map_err(|e| chunks.fault(e))?;
-    let length = end.first_chunk::<4>().map(|length| u32::from_le_bytes(*length)).ok_or_else(short)?;
+    let end = chunks.get_bytes(at, 8).map_err(|e| chunks.fault(e))?;
+    let (length, magic) = end.split_first_chunk::<4>().ok_or_else(short)?;
+    if magic != b"PAR1" {
+        return Err(invalid("the Parquet file is not valid: it does not end as one does"));
+    }
+    let length = u32::from_le_bytes(*length);
     if length as usize > limits::FOOTER {
         let detail = format!(
             "the Parquet file has a footer of {length} bytes: at most {} MiB can be read",

@@ -74,6 +74,7 @@ fn f06_a_page_that_unpacks_to_more_than_it_may_is_refused_before() {
             .set_dictionary_enabled(false)
             .set_data_page_size_limit(usize::MAX)
             .set_data_page_row_count_limit(usize::MAX)
+            .set_max_row_group_row_count(None)
             .set_write_batch_size(limits::PAGE)
     };
     for compression in [Compression::SNAPPY, Compression::ZSTD(Default::default())] {
