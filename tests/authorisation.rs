@@ -16,11 +16,13 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{tenant}", "acme")
         .replace("{jti}", jti)
         .replace("{kid}", "k")
+        .replace("{key}", "s")
         .replace("{upload}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
         .replace("{file}", "rows.csv")
         .replace("{job}", "0198c0de000070008000000000000000")
         .replace("{host}", "api.example.com")
+        .replace("{alias}", "prod")
         .replace("{from}", "eu")
         .replace("{to}", "us")
         .replace("{name}", name)
@@ -70,6 +72,9 @@ fn f35_every_route_is_guarded() {
     acme.put("/api/v1/models/tiny", &crate::support::onnx::relu(4)).expect(201);
     let signer = json!({ "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=" });
     acme.put_json("/api/v1/signers/ci", &signer).expect(201);
+    for object in ["plugins/hello", "models/tiny"] {
+        acme.put_json(&format!("/api/v1/{object}/aliases/prod"), &json!({ "version": 1 })).expect(200);
+    }
     acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
     acme.put("/api/v1/files/rows.csv", b"a,b\n1,2\n").expect(201);
@@ -126,6 +131,10 @@ fn f35_every_route_is_guarded() {
                 assert_eq!(theirs.expect(200).text(), "{}", "its own");
             }
             _ if route.method == "DELETE" && path.ends_with("/rows.csv") => drop(theirs.expect(204)),
+            _ if ["/aliases/", "/deployments", "/diff"].iter().any(|part| path.contains(part)) => {
+                assert_eq!(theirs.status, if path.ends_with("/diff") { 400 } else { 404 }, "{} {path}", route.method);
+            }
+            _ if path.contains("/secrets/") => assert_eq!(theirs.status, 404, "{} {path}", route.method),
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
             _ if route.method == "PUT" && route.path.contains("/sign") => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");
@@ -151,6 +160,10 @@ fn f35_every_route_is_guarded() {
     assert_eq!(acme.get("/api/v1/plugins/hello/versions").expect(200).json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("/api/v1/models/tiny").expect(200).json()["latest_version"], 1);
     assert_eq!(acme.get("/api/v1/files/rows.csv").expect(200).text(), "a,b\n1,2\n");
+    for object in ["plugins/hello", "models/tiny"] {
+        let changes = acme.get(&format!("/api/v1/{object}/deployments")).expect(200).json();
+        assert_eq!(changes["items"].as_array().unwrap().len(), 1, "{changes}");
+    }
     assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(acme.get("/api/v1/egress/transfers").expect(200).json()["items"][0]["purpose"], "support");
 }

@@ -10,11 +10,8 @@ const ROWS: u8 = 66;
 
 /// Rows without a test, and why.
 const OPEN: &[(u8, &str)] = &[
-    (13, "aliases do not exist yet: every call names a version or takes the newest"),
-    (40, "blobs are sealed, key-value data and settings are not yet, and no key can be destroyed yet"),
     (60, "nothing fires by the clock yet"),
     (61, "nothing fires by the clock yet"),
-    (64, "the key of the contents cannot be rotated yet"),
     (66, "there is one released version of the WIT package"),
 ];
 

@@ -27,6 +27,7 @@ const TYPES: [(&str, u64); 12] = [
 fn with_echoes(server: &Server) -> Client {
     let acme = server.tenant("acme");
     acme.put("/api/v1/plugins/echo", guests::echo()).expect(201);
+    acme.put_json("/api/v1/plugins/echo/aliases/prod", &json!({ "version": 1 })).expect(200);
     acme.put("/api/v1/plugins/text", guests::text()).expect(201);
     for (name, number) in TYPES {
         acme.put(&format!("/api/v1/models/identity-{name}"), &onnx::identity(number)).expect(201);

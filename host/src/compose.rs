@@ -15,7 +15,7 @@ use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
 use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, ReadCommand, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
-use aimass_store::Store;
+use aimass_store::{KeyFile, Store};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -58,7 +58,8 @@ impl Node {
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
-        let store = Store::open(&folders.store, &config.key_file)?;
+        let store = Store::open(&folders.store, keys(config)?)?;
+        store.settle().await?;
         let auth = AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY };
         let auth = Arc::new(Auth::open(&folders.keys, auth)?);
         let engines = Arc::new(EngineProcesses::new(engines(config)?));
@@ -144,13 +145,25 @@ impl Node {
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
+        let platform = self.platform.clone();
+        let rollouts = tokio::spawn(async move { platform.follow_rollouts().await });
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
         watch.abort();
         issuers.abort();
+        rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
         self.platform.close().await;
         served.map_err(Fault::internal)
+    }
+}
+
+/// Where the key that seals what tenants bring is, and what seals that.
+fn keys(config: &Config) -> Result<KeyFile> {
+    let file = KeyFile::at(&config.key_file);
+    match &config.outer_key {
+        Some(outer) => Ok(file.sealed_with(outer.fetch().map_err(|why| Fault::new(Code::Conflict, why))?)),
+        None => Ok(file),
     }
 }
 

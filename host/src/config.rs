@@ -10,6 +10,8 @@ use aimass_egress::PrivateDestination;
 use clap::Args;
 use serde::Deserialize;
 
+use crate::outer_key::OuterKey;
+
 /// The file that is read if it is there and no other one is named.
 const DEFAULT_FILE: &str = "aimass.toml";
 
@@ -27,6 +29,13 @@ pub(crate) struct Raw {
     /// read, and it is in no backup: keep a copy elsewhere [default: sealing/key in the data folder]
     #[arg(long, env = "AIMASS_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Name of an environment variable with a key (64 hex digits) that seals the key file, which is of no use without it
+    /// then [default: the key file is not sealed]
+    #[arg(long, env = "AIMASS_KEY_ENV", value_name = "NAME")]
+    key_env: Option<String>,
+    /// Command that prints such a key, run by a shell at each start: a client of a vault or a key service
+    #[arg(long, env = "AIMASS_KEY_COMMAND", value_name = "COMMAND")]
+    key_command: Option<String>,
     /// The URL that clients know the node by; tokens carry it as issuer [default: aimass]
     #[arg(long, env = "AIMASS_ISSUER", value_name = "TEXT")]
     issuer: Option<String>,
@@ -132,6 +141,7 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) key_file: PathBuf,
+    pub(crate) outer_key: Option<OuterKey>,
     pub(crate) issuer: String,
     pub(crate) call_deadline: Duration,
     pub(crate) call_memory: usize,
@@ -195,6 +205,7 @@ impl Raw {
         let engine_memory_mib = model_memory_mib.saturating_mul(2).saturating_add(1_024);
         let config = Config {
             key_file: self.key_file.or(file.key_file).unwrap_or_else(|| data.join("sealing/key")),
+            outer_key: OuterKey::of(self.key_env.or(file.key_env), self.key_command.or(file.key_command))?,
             data,
             listen: self.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             issuer: self.issuer.or(file.issuer).unwrap_or_else(|| "aimass".to_owned()),

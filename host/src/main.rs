@@ -4,6 +4,7 @@ mod cli;
 mod compose;
 mod config;
 mod descriptors;
+mod outer_key;
 
 use std::process::ExitCode;
 

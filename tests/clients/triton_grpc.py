@@ -49,12 +49,21 @@ assert (metadata.name, list(metadata.versions), metadata.platform) == ("echo", [
 assert [(port.name, port.datatype, list(port.shape)) for port in metadata.inputs] == [
     (port.name, port.datatype, list(port.shape)) for port in metadata.outputs
 ]
+# A name with an alias means what that says; a header insists on a version of it.
+assert client.is_model_ready("echo:prod", headers=authorization)
+assert not client.is_model_ready("echo:nobody", headers=authorization)
+assert client.get_model_metadata("echo:prod", headers=authorization).name == "echo"
 config = client.get_model_config("identity-fp32", headers=authorization, as_json=True)["config"]
 assert (config["name"], config["platform"], config["input"][0]["data_type"]) == ("identity-fp32", "onnx", "TYPE_FP32")
 assert config["output"][0]["dims"] == ["2", "3"], config
 
 # Every type through the plugin, at once.
 everything = values.arrays()
+for name, insists in (("echo:prod", {}), ("echo", {"aimass-version": "1"})):
+    answer = client.infer(name, tensors(everything), headers=authorization | insists)
+    assert (answer.get_response().model_name, answer.get_response().model_version) == ("echo", "1")
+insists = authorization | {"aimass-version": "2"}
+assert "not by 2" in refused("INVALID_ARGUMENT", client.infer, "echo", tensors(everything), headers=insists)
 answer = client.infer("echo", tensors(everything), headers=authorization, request_id="seven")
 assert answer.get_response().id == "seven" and answer.get_response().model_version == "1"
 for name, sent in everything.items():

@@ -29,7 +29,9 @@ guests! {
     probe = "tests/guests/probe";
     caller = "tests/guests/caller";
     echo = "tests/guests/echo";
+    keeper = "tests/guests/keeper";
     text = "tests/guests/text";
+    broken = "tests/guests/broken";
     tensors = "tests/guests/tensors";
     hello = "plugins/hello-http";
     counter = "plugins/counter";

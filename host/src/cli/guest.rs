@@ -138,7 +138,11 @@ impl Push {
         }
         match client.put_file(&format!("/api/v1/plugins/{name}{query}"), &component, &headers).await? {
             Sent::Accepted(document, _) if self.no_wait => report_accepted(&document, json),
-            sent => report_upload(&client.follow(sent).await?, json),
+            sent => {
+                let uploaded = client.follow(sent).await?;
+                report_upload(&uploaded, json);
+                super::deploy::hint(client, "plugins", &uploaded.0, json).await;
+            }
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::{Failure, Outcome, output};
   aimass invoke hello-http --path /           an HTTP function
   aimass invoke counter --path /hits --method POST")]
 pub(super) struct Invoke {
-    /// Its name, `name@version` for a version
+    /// Its name; `name@version` for a version, `name:alias` for an alias
     name: String,
     /// Inputs: `name=value`; a value is JSON, text, or @file
     inputs: Vec<String>,
@@ -66,7 +66,7 @@ impl Invoke {
     }
 }
 
-/// The path of a name or `name@version` in the inference protocol.
+/// The path of a name, `name:alias` or `name@version` in the inference protocol.
 pub(super) fn route(name: &str) -> String {
     match name.split_once('@') {
         Some((name, version)) => format!("/v2/models/{name}/versions/{version}"),

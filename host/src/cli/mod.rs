@@ -5,6 +5,7 @@ mod backup;
 mod client;
 mod compile;
 mod demo;
+mod deploy;
 mod doctor;
 mod egress;
 mod engine;
@@ -17,6 +18,7 @@ mod jobs;
 mod objects;
 mod output;
 mod read;
+mod secrets;
 mod serve;
 mod signers;
 mod tenants;
@@ -111,14 +113,33 @@ enum Command {
     /// Upload, list, show and delete models
     #[command(subcommand)]
     Models(objects::Models),
+    /// Let a version serve under an alias, at once or as a canary
+    Deploy(deploy::Deploy),
+    /// Let a canary serve all calls
+    Promote(deploy::Promote),
+    /// Let an alias say again what it said before
+    Rollback(deploy::Rollback),
+    /// List what the aliases of a plugin or model were told
+    Deployments(deploy::Deployments),
+    /// Show what is different between two versions
+    Diff(deploy::Diff),
+    /// Say which versions serve under which names
+    #[command(subcommand)]
+    Aliases(deploy::Aliases),
+    /// Set, list and delete secrets of plugins
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Say whose signatures on plugins count
     #[command(subcommand)]
     Signers(signers::Signers),
     /// Sign a component, without sending anything
     Sign(signers::Sign),
-    /// Create, list and limit tenants (the operator)
+    /// Create, list, limit and erase tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
+    /// List and rotate the keys that seal what tenants bring (the operator)
+    #[command(subcommand)]
+    Keys(secrets::Keys),
     /// Create, list and revoke tokens
     #[command(subcommand)]
     Tokens(tenants::Tokens),
@@ -191,6 +212,14 @@ pub(crate) fn run() -> ExitCode {
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
+            Command::Deploy(c) => c.run(&connection.open()?, json).await,
+            Command::Promote(c) => c.run(&connection.open()?, json).await,
+            Command::Rollback(c) => c.run(&connection.open()?, json).await,
+            Command::Deployments(c) => c.run(&connection.open()?, json).await,
+            Command::Diff(c) => c.run(&connection.open()?, json).await,
+            Command::Aliases(c) => c.run(&connection.open()?, json).await,
+            Command::Secrets(c) => c.run(&connection.open()?, json).await,
+            Command::Keys(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
             Command::Tenants(c) => c.run(&connection.open()?, json).await,

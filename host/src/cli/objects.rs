@@ -34,10 +34,13 @@ pub(super) enum Plugins {
         /// Its id
         id: Option<String>,
     },
-    /// Delete a plugin with all its versions
+    /// Delete a plugin with all its versions, or one of them
     Delete {
         /// Its name
         name: String,
+        /// This version alone, which no alias names and which is not the newest
+        #[arg(long)]
+        version: Option<u64>,
     },
     /// Show a plugin's settings, or set some of them
     Config {
@@ -71,7 +74,7 @@ impl Plugins {
             Self::Show { name } => show(client, "plugins", &name, json).await,
             Self::Versions { name } => list_versions(client, "plugins", &name, json).await,
             Self::Uploads { id } => super::uploads::uploads(client, id, json).await,
-            Self::Delete { name } => delete(client, "plugins", &name, json).await,
+            Self::Delete { name, version } => delete(client, "plugins", &name, version, json).await,
             Self::Config { name, settings } => config(client, &name, settings, json).await,
             Self::Access { name, access } => {
                 let body = json!({ "public": access == Access::Public });
@@ -154,10 +157,13 @@ pub(super) enum Models {
         /// Its name
         name: String,
     },
-    /// Delete a model with all its versions
+    /// Delete a model with all its versions, or one of them
     Delete {
         /// Its name
         name: String,
+        /// This version alone, which no alias names and which is not the newest
+        #[arg(long)]
+        version: Option<u64>,
     },
 }
 
@@ -183,12 +189,13 @@ impl Models {
                 };
                 let uploaded = client.upload(&format!("/api/v1/models/{name}?device={device}"), &file).await?;
                 report_upload(&uploaded, json);
+                super::deploy::hint(client, "models", &uploaded.0, json).await;
                 Ok(())
             }
             Self::List => list_objects(client, "models", json).await,
             Self::Show { name } => show(client, "models", &name, json).await,
             Self::Versions { name } => list_versions(client, "models", &name, json).await,
-            Self::Delete { name } => delete(client, "models", &name, json).await,
+            Self::Delete { name, version } => delete(client, "models", &name, version, json).await,
         }
     }
 }
@@ -238,10 +245,14 @@ async fn list_versions(client: &Client, kind: &str, name: &str, json: bool) -> O
     .await
 }
 
-async fn delete(client: &Client, kind: &str, name: &str, json: bool) -> Outcome {
-    client.json(Method::DELETE, &format!("/api/v1/{kind}/{name}"), None).await?;
+async fn delete(client: &Client, kind: &str, name: &str, version: Option<u64>, json: bool) -> Outcome {
+    let (path, told) = match version {
+        Some(version) => (format!("/api/v1/{kind}/{name}/versions/{version}"), format!("{name}@{version}")),
+        None => (format!("/api/v1/{kind}/{name}"), name.to_owned()),
+    };
+    client.json(Method::DELETE, &path, None).await?;
     if !json {
-        println!("deleted {name}");
+        println!("deleted {told}");
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::descriptors;
   aimass serve --data /var/lib/aimass --listen 0.0.0.0:8080
   aimass serve --listen 0.0.0.0:8443 --tls-certificate chain.pem --tls-key key.pem
   aimass serve --data /var/lib/aimass --key-file /etc/aimass/key
+  aimass serve --key-command 'vault kv get -field=key secret/aimass'
   AIMASS_LISTEN=127.0.0.1:0 aimass serve --json    prints the address that it took")]
 pub(super) struct Serve {
     #[command(flatten)]

@@ -10,14 +10,15 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::{Outcome, output};
 
-/// Create, list and limit tenants (the operator).
+/// Create, list, limit and erase tenants (the operator).
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   aimass tenants create acme
   aimass tenants list
   aimass tenants show acme
   aimass tenants limits acme --weight 4 --requests-per-second 200
-  aimass tenants limits acme --requests-per-second default")]
+  aimass tenants limits acme --requests-per-second default
+  aimass tenants erase acme --yes")]
 pub(super) enum Tenants {
     /// Create a tenant
     Create {
@@ -30,6 +31,14 @@ pub(super) enum Tenants {
     Show {
         /// Its name
         name: String,
+    },
+    /// Erase a tenant with all that it has, here and in every backup; its name is never given again
+    Erase {
+        /// Its name
+        name: String,
+        /// That is meant
+        #[arg(long)]
+        yes: bool,
     },
     /// Change a tenant's limits, at once; `default` makes one the node's again
     Limits {
@@ -80,6 +89,7 @@ impl Tenants {
                 let tenant = client.json(Method::GET, &format!("/api/v1/tenants/{name}"), None).await?;
                 show(&tenant, json);
             }
+            Self::Erase { name, yes } => super::secrets::erase(client, &name, yes).await?,
             Self::Limits { name, weight, requests_per_second, calls, engine_memory_mib } => {
                 let wishes = [
                     ("weight", weight),

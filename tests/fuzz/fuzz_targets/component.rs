@@ -66,7 +66,7 @@ fuzz_target!(|input: &[u8]| {
         tenant: bench.tenant.clone(),
         plugin: "p".parse().expect("a name"),
         version: 1,
-        settings: Arc::default(),
+        settings: Arc::new(aimass_core::event::Settings::new()),
         limits: InvocationLimits { deadline: Duration::from_millis(200), ..InvocationLimits::default() },
         request_id: "fuzz".into(),
         depth: 0,

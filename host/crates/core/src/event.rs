@@ -1,6 +1,8 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
+mod deployment;
 mod jobs;
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -12,10 +14,12 @@ use crate::policy::{EgressRule, TransferRule};
 use crate::usage::Usage;
 use crate::{Digest, Name, Signature};
 
+pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
 pub use jobs::{
     BatchWork, FileDeleted, FileStored, JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork,
     NAMED_ROWS, OnError, RowError, RowErrors,
 };
+pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,6 +178,10 @@ pub enum Event {
         /// The key, wrapped, hex.
         key: String,
     },
+    /// Every tenant's data key was wrapped anew.
+    DataKeysRewrapped(DataKeysRewrapped),
+    /// A tenant is gone with all that it had.
+    TenantErased(TenantErased),
     /// A tenant's limits were replaced.
     TenantLimitsSet {
         /// Whose.
@@ -292,15 +300,32 @@ pub enum Event {
         /// Which.
         name: Name,
     },
+    /// An alias says something else from now on.
+    AliasSet(AliasSet),
+    /// An alias is gone. What it said before stays listed.
+    AliasDeleted(AliasDeleted),
+    /// A version was deleted, which no alias named.
+    VersionDeleted(VersionDeleted),
     /// A plugin's settings were replaced.
     SettingsReplaced {
         /// Whose.
         tenant: Name,
         /// Which plugin's.
         name: Name,
-        /// All of them.
+        /// All of them, in the records of before they were sealed.
+        #[serde(default, skip_serializing_if = "Settings::is_empty")]
         settings: Settings,
+        /// The number of the configuration that this makes; it is the next one. 0 where nothing was sealed yet.
+        #[serde(default)]
+        number: u64,
+        /// All of them, sealed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<Sealed>,
     },
+    /// A plugin's secret was set.
+    SecretSet(SecretSet),
+    /// A plugin's secret was deleted.
+    SecretDeleted(SecretDeleted),
     /// A plugin may (or may no longer) be called without a token at `/fn`.
     PublicAccessSet {
         /// Whose.

@@ -147,12 +147,13 @@ struct Inner {
     detail: String,
     retry_after: Option<Duration>,
     cause: Option<String>,
+    version: Option<u64>,
 }
 
 impl Fault {
     /// A fault with a detail that may be shown to the caller: say what to do about it.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, detail: detail.into(), retry_after: None, cause: None }))
+        Self(Box::new(Inner { code, detail: detail.into(), retry_after: None, cause: None, version: None }))
     }
 
     /// A failure of the platform whose cause must not leak: the caller only learns that it happened.
@@ -182,6 +183,18 @@ impl Fault {
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
         self
+    }
+
+    /// Says which version of a plugin or model was asked when it happened.
+    #[must_use]
+    pub fn of_version(mut self, version: u64) -> Self {
+        self.0.version = Some(version);
+        self
+    }
+
+    /// The version that was asked, if one was.
+    pub fn version(&self) -> Option<u64> {
+        self.0.version
     }
 
     /// The stable reason.

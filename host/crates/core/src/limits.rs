@@ -23,6 +23,8 @@ pub struct InvocationLimits {
     pub outgoing_requests: u32,
     /// Bytes of the bodies of those and of their answers together.
     pub outgoing_bytes: u64,
+    /// Whether it may change its key-value data.
+    pub writes: bool,
 }
 
 impl Default for InvocationLimits {
@@ -43,6 +45,7 @@ impl Default for InvocationLimits {
             // An orchestration of other services; a scan of a network takes more.
             outgoing_requests: 50,
             outgoing_bytes: 64 << 20,
+            writes: true,
         }
     }
 }
@@ -70,3 +73,12 @@ pub const CALL_DEPTH: &str = "aimass-call-depth";
 
 /// Guests below one another: a pipeline has three or four, a loop has no end.
 pub const MAX_CALL_DEPTH: u32 = 8;
+
+/// Aliases of one plugin or model: a call's way to its version looks at all of them when it is not in memory.
+pub const MAX_ALIASES: usize = 100;
+
+/// Versions that an alias may split its calls among.
+pub const MAX_SPLIT: usize = 16;
+
+/// The largest weight of a version in a split.
+pub const MAX_WEIGHT: u32 = 1_000_000;

@@ -81,10 +81,13 @@ impl fmt::Debug for Name {
     }
 }
 
+/// The alias that a bare name means where there is one.
+pub const DEFAULT_ALIAS: &str = "prod";
+
 /// Which version of an object a call means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selector {
-    /// The newest version.
+    /// What the alias `prod` says, if there is one, else the newest version.
     Latest,
     /// `name@3`: that version.
     Version(u64),

@@ -1,11 +1,14 @@
 //! Where two parts meet that may not know one another. `host`'s compose wires the implementations.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
+use crate::event::Settings;
 use crate::{Name, ObjectRef, Result, Signature, Tenant, Tensor};
 
 /// A model that is ready to run.
@@ -66,4 +69,49 @@ pub trait KeyValue: Send + Sync {
 
     /// At most `limit` keys behind `after`, in byte order.
     async fn keys(&self, bucket: &Bucket, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
+}
+
+/// What a guest reads through `wasi:config/store`: its plugin's settings and secrets. It stays sealed until a guest
+/// asks, so that what nobody uses lies open nowhere.
+pub trait Configuration: Send + Sync {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// `integrity` if it is not what was stored.
+    fn open(&self) -> Result<Values>;
+}
+
+/// Settings that are no secret to anybody: those of tests, and none at all.
+impl Configuration for Settings {
+    fn open(&self) -> Result<Values> {
+        Ok(self.iter().map(|(key, value)| (key.clone(), Zeroizing::new(value.clone()))).collect())
+    }
+}
+
+/// An open configuration, for as long as it is used: wiped when it is dropped, and silent when it is printed.
+#[derive(Default)]
+pub struct Values(BTreeMap<String, Zeroizing<String>>);
+
+impl Values {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(|value| value.as_str())
+    }
+
+    /// All keys with their values, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+impl FromIterator<(String, Zeroizing<String>)> for Values {
+    fn from_iter<I: IntoIterator<Item = (String, Zeroizing<String>)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl std::fmt::Debug for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Values({} keys)", self.0.len())
+    }
 }

@@ -1,8 +1,8 @@
-//! `/fn/{tenant}/{plugin}[@version]/…`: HTTP functions.
+//! `/fn/{tenant}/{plugin}[@version|:alias]/…`: HTTP functions.
 
 use aimass_core::limits::CALL_DEPTH;
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::CallOptions;
+use aimass_platform::{CallOptions, ServedVersion};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -13,6 +13,7 @@ use crate::app::{App, RequestId};
 use crate::depth::Depth;
 use crate::guard::{Answered, caller};
 use crate::linger::Lingering;
+use crate::routing;
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
@@ -23,7 +24,8 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
     let caller = caller(app, request.headers()).await.ok();
-    let options = CallOptions { depth: depth.0, ..CallOptions::default() };
+    let routing = routing::of(request.headers())?;
+    let options = CallOptions { depth: depth.0, routing, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -35,6 +37,9 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let response = called.await?;
     let mut response = response.map(Body::new);
     response.extensions_mut().insert(Answered(PREFIX));
+    if let Some(ServedVersion(version)) = response.extensions().get().copied() {
+        routing::served(&mut response, version);
+    }
     Ok(response)
 }
 

@@ -22,6 +22,7 @@ mod pace;
 mod problem;
 mod repository;
 mod routes;
+mod routing;
 mod tls;
 mod v2;
 

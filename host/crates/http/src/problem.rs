@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_A
 use http::{HeaderName, StatusCode};
 use serde_json::json;
 
-use crate::grpc;
+use crate::{grpc, routing};
 
 /// A fault on its way out. Its body is written by [`finish`], which knows the path.
 pub(crate) struct Rejection(pub(crate) Fault);
@@ -66,8 +66,10 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
         log(&fault, request);
         if path.starts_with(grpc::PREFIX) {
             response = grpc::fault::response(&fault);
+            fault.version().into_iter().for_each(|version| routing::served(&mut response, version));
             return named(request, response);
         }
+        fault.version().into_iter().for_each(|version| routing::served(&mut response, version));
         let (kind, body) = body(path, request, &fault, response.status());
         let headers = response.headers_mut();
         // The router has counted the body that was empty until now.

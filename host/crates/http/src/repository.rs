@@ -68,7 +68,7 @@ pub(crate) async fn statistics(
     Ok(Answer(oip::statistics(&app.platform().statistics(&ask.caller, of)?)))
 }
 
-/// Makes the newest version resident. `parameters` are those of the request, whose configuration and files Triton
+/// Makes what the name means resident. `parameters` are those of the request, whose configuration and files Triton
 /// would take instead of the repository's.
 pub(crate) async fn load_model(
     app: &App,

@@ -69,6 +69,9 @@ impl Table {
         t.add(post, "/api/v1/tenants", Operator, api::tenants::create);
         t.add(get, "/api/v1/tenants/{tenant}", Operator, api::tenants::show);
         t.add(patch, "/api/v1/tenants/{tenant}/limits", Operator, api::tenants::limit);
+        t.add(delete, "/api/v1/tenants/{tenant}", Operator, api::keys::erase);
+        t.add(get, "/api/v1/keys", Operator, api::keys::list);
+        t.add(post, "/api/v1/keys", Operator, api::keys::rotate);
         t.add(get, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::list_for);
         t.add(post, "/api/v1/tenants/{tenant}/tokens", Operator, api::tokens::mint_for);
         t.add(delete, "/api/v1/tenants/{tenant}/tokens/{jti}", Operator, api::tokens::revoke_for);
@@ -103,9 +106,43 @@ impl Table {
         t.add(delete, "/api/v1/plugins/{name}", Tenant(Scope::PluginsWrite), api::plugins::delete);
         t.add(get, "/api/v1/plugins/{name}/versions", Tenant(Scope::PluginsRead), api::plugins::versions);
         t.add(get, "/api/v1/plugins/{name}/versions/{version}", Tenant(Scope::PluginsRead), api::plugins::version);
+        t.add(
+            delete,
+            "/api/v1/plugins/{name}/versions/{version}",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::delete_version,
+        );
         t.add(get, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsRead), api::plugins::settings);
         t.add(put, "/api/v1/plugins/{name}/config", Tenant(Scope::PluginsWrite), api::plugins::replace_settings);
+        t.add(get, "/api/v1/plugins/{name}/secrets", Tenant(Scope::PluginsRead), api::secrets::list);
+        t.add(put, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::set);
+        t.add(delete, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::delete);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
+
+        t.add(get, "/api/v1/plugins/{name}/aliases", Tenant(Scope::PluginsRead), api::deployments::aliases);
+        t.add(get, "/api/v1/plugins/{name}/aliases/{alias}", Tenant(Scope::PluginsRead), api::deployments::alias);
+        t.add(put, "/api/v1/plugins/{name}/aliases/{alias}", Tenant(Scope::PluginsWrite), api::deployments::set_alias);
+        t.add(
+            delete,
+            "/api/v1/plugins/{name}/aliases/{alias}",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::delete_alias,
+        );
+        t.add(
+            post,
+            "/api/v1/plugins/{name}/aliases/{alias}/promote",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::promote,
+        );
+        t.add(
+            post,
+            "/api/v1/plugins/{name}/aliases/{alias}/rollback",
+            Tenant(Scope::PluginsWrite),
+            api::deployments::roll_back,
+        );
+        t.add(get, "/api/v1/plugins/{name}/deployments", Tenant(Scope::PluginsRead), api::deployments::deployments);
+        t.add(post, "/api/v1/plugins/{name}/deployments", Tenant(Scope::PluginsWrite), api::deployments::deploy);
+        t.add(get, "/api/v1/plugins/{name}/diff", Tenant(Scope::PluginsRead), api::deployments::diff);
 
         t.add(get, "/api/v1/uploads", Tenant(Scope::PluginsRead), api::upload::list);
         t.add(get, "/api/v1/uploads/{upload}", Tenant(Scope::PluginsRead), api::upload::show);
@@ -122,6 +159,37 @@ impl Table {
         t.add(delete, "/api/v1/models/{name}", Tenant(Scope::ModelsWrite), api::models::delete);
         t.add(get, "/api/v1/models/{name}/versions", Tenant(Scope::ModelsRead), api::models::versions);
         t.add(get, "/api/v1/models/{name}/versions/{version}", Tenant(Scope::ModelsRead), api::models::version);
+        t.add(
+            delete,
+            "/api/v1/models/{name}/versions/{version}",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::delete_version,
+        );
+
+        t.add(get, "/api/v1/models/{name}/aliases", Tenant(Scope::ModelsRead), api::deployments::aliases);
+        t.add(get, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsRead), api::deployments::alias);
+        t.add(put, "/api/v1/models/{name}/aliases/{alias}", Tenant(Scope::ModelsWrite), api::deployments::set_alias);
+        t.add(
+            delete,
+            "/api/v1/models/{name}/aliases/{alias}",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::delete_alias,
+        );
+        t.add(
+            post,
+            "/api/v1/models/{name}/aliases/{alias}/promote",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::promote,
+        );
+        t.add(
+            post,
+            "/api/v1/models/{name}/aliases/{alias}/rollback",
+            Tenant(Scope::ModelsWrite),
+            api::deployments::roll_back,
+        );
+        t.add(get, "/api/v1/models/{name}/deployments", Tenant(Scope::ModelsRead), api::deployments::deployments);
+        t.add(post, "/api/v1/models/{name}/deployments", Tenant(Scope::ModelsWrite), api::deployments::deploy);
+        t.add(get, "/api/v1/models/{name}/diff", Tenant(Scope::ModelsRead), api::deployments::diff);
 
         t.add(get, "/api/v1/files", Tenant(Scope::DataRead), api::files::list);
         t.add(put, "/api/v1/files/{file}", Tenant(Scope::DataWrite), api::files::store);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use aimass_core::event::Kind;
 use aimass_core::limits::MAX_INFER_BODY;
 use aimass_core::name::version_number;
-use aimass_core::{Code, Fault, ObjectRef, Result, Selector};
-use aimass_platform::{CallOptions, Caller, Servable};
+use aimass_core::{Code, Fault, ObjectRef, Result};
+use aimass_platform::{CallOptions, Caller, Routing, Servable};
 use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -21,6 +21,7 @@ use crate::depth::Depth;
 use crate::extract::{Ask, Params, whole_body};
 use crate::oip;
 use crate::problem::Rejection;
+use crate::routing::{self, Routed};
 
 pub(crate) async fn server() -> Answer<Value> {
     Answer(oip::server_metadata(env!("CARGO_PKG_VERSION")))
@@ -61,10 +62,11 @@ pub(crate) async fn infer(
     State(app): State<Arc<App>>,
     ask: Ask,
     params: Params,
+    Routed(routing): Routed,
     request: Request,
 ) -> Result<Response, Rejection> {
     // Before the body, so that nobody uploads tensors for a model that is not there.
-    let servable = servable(&app, &ask, &params)?;
+    let servable = app.platform().servable_by(&ask.caller, &reference(&params)?, &routing)?;
     servable.signature()?;
     if request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Fault::new(Code::UnsupportedMediaType, "compressed requests are not supported").into());
@@ -77,7 +79,9 @@ pub(crate) async fn infer(
     let options = CallOptions { deadline: wanted.timeout, depth, ..CallOptions::default() };
     let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
-    Ok(respond(encoded))
+    let mut response = respond(encoded);
+    routing::served(&mut response, servable.version());
+    Ok(response)
 }
 
 /// Whether it can serve; loads what is not in memory.
@@ -98,22 +102,24 @@ pub(crate) fn platform(kind: Kind) -> &'static str {
     }
 }
 
-/// Finds what a message names. The version is its newest one if it is empty.
+/// Finds what a message names, to ask about it or, by `routing`, to call it. Without a version it is what the name
+/// means.
 ///
 /// # Errors
-/// As [`Platform::servable`](aimass_platform::Platform::servable); `invalid_name`.
-pub(crate) fn named(app: &App, caller: &Caller, name: &str, version: &str) -> Result<Servable> {
-    let selector = match version {
-        "" => Selector::Latest,
-        number => Selector::Version(version_number(number)?),
-    };
-    app.platform().servable(caller, &ObjectRef { name: name.parse()?, selector })
+/// As [`Platform::servable_by`](aimass_platform::Platform::servable_by); `invalid_name`.
+pub(crate) fn named(app: &App, caller: &Caller, (name, version): (&str, &str), routing: &Routing) -> Result<Servable> {
+    let version = if version.is_empty() { None } else { Some(version_number(version)?) };
+    app.platform().servable_by(caller, &routing::reference(name, version)?, routing)
 }
 
-/// Finds what the path names: its newest version, or the one that it gives.
+/// Finds what the path names, to ask about it.
 fn servable(app: &App, ask: &Ask, params: &Params) -> Result<Servable> {
-    let selector = params.version()?.map_or(Selector::Latest, Selector::Version);
-    app.platform().servable(&ask.caller, &ObjectRef { name: params.get("model")?, selector })
+    app.platform().servable(&ask.caller, &reference(params)?)
+}
+
+/// What the path names: a name, `name:alias`, or a name and a version.
+fn reference(params: &Params) -> Result<ObjectRef> {
+    routing::reference(params.text("model")?, params.version()?)
 }
 
 fn respond(encoded: oip::Encoded) -> Response {

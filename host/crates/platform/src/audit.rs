@@ -255,7 +255,9 @@ fn shown(
         (actor.token, actor.request) = (None, None);
     }
     let object = match (text("name"), &fields["version"]) {
+        (Some(name), _) if kind.starts_with("secret_") => Some([name, text("key").unwrap_or_default()].join(" ")),
         (Some(name), Value::Number(version)) => Some(format!("{name}@{version}")),
+        (Some(name), _) if fields["alias"].is_string() => text("alias").map(|alias| format!("{name}:{alias}")),
         (Some(name), _) => Some(name),
         (None, _) => text("jti")
             .or_else(|| text("kid"))

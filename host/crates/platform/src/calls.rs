@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimass_core::event::Kind;
-use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Tenant, Tensor};
+use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Source, Tenant, Tensor};
 use aimass_inference::process::Timing;
 use aimass_sandbox::{Body, Call, Plugin};
 
+use crate::deployments::{Live, Routing};
 use crate::directory::Resolved;
 use crate::statistics::Observation;
 use crate::{Caller, Platform, Scope};
@@ -33,11 +34,19 @@ pub struct CallOptions {
     pub depth: u32,
     /// Whether it gives way to the tenant's other calls, and to everybody's: nobody waits for it.
     pub behind: bool,
+    /// What the caller says about the choice among the versions of an HTTP function.
+    pub routing: Routing,
+    /// It is a copy of a call whose answer nobody gets: it changes no data, and sends nothing out.
+    pub shadow: bool,
 }
+
+/// The version that served, in the extensions of an HTTP function's answer.
+#[derive(Clone, Copy, Debug)]
+pub struct ServedVersion(pub u64);
 
 /// A version that can be called like a model: a model, or a plugin that exports `model`.
 #[derive(Clone)]
-pub struct Servable(pub(crate) Arc<Resolved>);
+pub struct Servable(pub(crate) Arc<Resolved>, pub(crate) Option<Arc<Live>>);
 
 impl Servable {
     /// Plugin or model.
@@ -74,18 +83,28 @@ impl Platform {
         by.require(Scope::PluginsInvoke).or_else(|_| by.require(Scope::ModelsInvoke))
     }
 
-    /// Finds what the Open Inference Protocol calls a model.
+    /// Finds what the Open Inference Protocol calls a model, to ask about it: of an alias that splits its calls, the
+    /// version with the largest part.
     ///
     /// # Errors
-    /// `not_found`; `insufficient_scope` if the token may call neither plugins nor models, or not this kind.
+    /// As [`Self::servable_by`].
     pub fn servable(&self, by: &Caller, reference: &ObjectRef) -> Result<Servable> {
+        self.servable_by(by, reference, &Routing::main())
+    }
+
+    /// Finds what the Open Inference Protocol calls a model, to call it: an alias chooses the version by `routing`.
+    ///
+    /// # Errors
+    /// `not_found`; `insufficient_scope` if the token may call neither plugins nor models, or not this kind;
+    /// `invalid_request` for a routing that does not fit.
+    pub fn servable_by(&self, by: &Caller, reference: &ObjectRef, routing: &Routing) -> Result<Servable> {
         self.may_call(by)?;
-        let resolved = self.directory.resolve(by.tenant()?, reference)?;
+        let (resolved, live) = self.directory.resolve(by.tenant()?, reference, routing)?;
         by.require(match resolved.kind {
             Kind::Plugin => Scope::PluginsInvoke,
             Kind::Model => Scope::ModelsInvoke,
         })?;
-        Ok(Servable(resolved))
+        Ok(Servable(resolved, live))
     }
 
     /// Makes sure that it can serve: loads what is not in memory, also what was unloaded.
@@ -126,8 +145,9 @@ impl Platform {
         let tenant = by.tenant()?;
         servable.signature()?.check_inputs(&inputs)?;
         let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
+        let copied = self.shadows.copy(servable.1.as_deref(), &inputs);
         let started = Instant::now();
-        let outcome = self.run(tenant, &servable.0, inputs, &options, request).await;
+        let outcome = self.unless_erased(tenant, self.run(tenant, &servable.0, inputs, &options, request)).await;
         let (took, recorder) = (started.elapsed(), &servable.0.recorder);
         match &outcome {
             Ok((_, observation)) => {
@@ -136,7 +156,11 @@ impl Platform {
             }
             Err(_) => recorder.failed(took),
         }
-        outcome.map(|(outputs, _)| outputs)
+        if let (Some(copied), Ok((outputs, _))) = (copied, &outcome) {
+            copied.follow(tenant, outputs, &options, request);
+        }
+        recorder.ended_with(took, outcome.as_ref().err().map(|fault| fault.code().source()));
+        outcome.map(|(outputs, _)| outputs).map_err(|fault| fault.of_version(servable.version()))
     }
 
     pub(crate) async fn run(
@@ -183,16 +207,34 @@ impl Platform {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (tenant, resolved) = self.function_access(by, tenant, reference)?;
+        let (tenant, resolved) = self.function_access(by, tenant, reference, &options.routing)?;
         if resolved.kind != Kind::Plugin || !resolved.http {
             let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
             return Err(Fault::new(Code::UnsupportedOperation, detail));
         }
         let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
-        let plugin = self.loaded_plugin(&tenant, &resolved).await?;
-        let call = self.call(&tenant, &resolved, &options, request_id);
-        resolved.recorder.function();
-        self.sandbox.http(&plugin, call, request).await
+        let started = Instant::now();
+        let called = async {
+            let plugin = self.loaded_plugin(&tenant, &resolved).await?;
+            let call = self.call(&tenant, &resolved, &options, request_id);
+            resolved.recorder.function();
+            self.sandbox.http(&plugin, call, request).await
+        };
+        let answered = self.unless_erased(&tenant, called).await;
+        let failed = match &answered {
+            // The guest says so itself.
+            Ok(response) => response.status().is_server_error().then_some(Source::Plugin),
+            Err(fault) => Some(fault.code().source()),
+        };
+        resolved.recorder.ended_with(started.elapsed(), failed);
+        let mut response = answered.map_err(|fault| fault.of_version(resolved.version))?;
+        if failed.is_none() {
+            // What fails behind the head, which is counted already.
+            let recorder = resolved.recorder.clone();
+            response = response.map(|body| body.on_failure(move |fault| recorder.failed_late(fault.code().source())));
+        }
+        response.extensions_mut().insert(ServedVersion(resolved.version));
+        Ok(response)
     }
 
     fn function_access(
@@ -200,17 +242,18 @@ impl Platform {
         by: Option<&Caller>,
         named: &aimass_core::Name,
         reference: &ObjectRef,
+        routing: &Routing,
     ) -> Result<(Tenant, Arc<Resolved>)> {
         if let Some(tenant) = by.and_then(|caller| caller.tenant().ok()).filter(|tenant| tenant.name() == named) {
-            let resolved = self.directory.resolve(tenant, reference)?;
+            let (resolved, _) = self.directory.resolve(tenant, reference, routing)?;
             if !resolved.public {
                 by.map_or(Ok(()), |caller| caller.require(Scope::PluginsInvoke))?;
             }
             return Ok((tenant.clone(), resolved));
         }
         let tenant = self.auth.public(named);
-        match self.directory.resolve(&tenant, reference) {
-            Ok(resolved) if resolved.public => Ok((tenant, resolved)),
+        match self.directory.resolve(&tenant, reference, routing) {
+            Ok((resolved, _)) if resolved.public => Ok((tenant, resolved)),
             _ if by.is_none() => Err(Fault::new(Code::Unauthenticated, "a valid token is required")),
             _ => Err(Fault::not_found()),
         }
@@ -223,6 +266,9 @@ impl Platform {
     fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &str) -> Call {
         let mut limits = self.limits.clone();
         limits.deadline = self.deadline(options);
+        if options.shadow {
+            (limits.writes, limits.outgoing_requests) = (false, 0);
+        }
         Call {
             tenant: tenant.clone(),
             plugin: resolved.name.clone(),

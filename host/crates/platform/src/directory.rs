@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aimass_core::event::{Device, Kind, Settings};
+use aimass_core::event::{Device, Kind};
+use aimass_core::limits::MAX_ALIASES;
+use aimass_core::name::DEFAULT_ALIAS;
+use aimass_core::seam::Configuration;
 use aimass_core::{Code, Digest, Fault, Name, ObjectRef, Result, Selector, Signature, Tenant};
 use aimass_store::{Store, VersionRow};
 use quick_cache::sync::Cache;
 
+use crate::deployments::{Live, Routing, only};
 use crate::statistics::{Record, Recorder, Records};
 
 /// Names that are kept in memory; further ones cost a look-up in the index.
@@ -24,7 +28,8 @@ pub(crate) struct Resolved {
     /// What it takes and gives; none for a plugin that is only an HTTP function.
     pub(crate) signature: Option<Signature>,
     pub(crate) http: bool,
-    pub(crate) settings: Arc<Settings>,
+    /// Settings and secrets, sealed.
+    pub(crate) settings: Arc<dyn Configuration>,
     pub(crate) public: bool,
     /// What is remembered of the name.
     pub(crate) record: Arc<Record>,
@@ -34,6 +39,10 @@ pub(crate) struct Resolved {
 
 struct Object {
     latest: Arc<Resolved>,
+    /// What its aliases say.
+    aliases: BTreeMap<Name, Arc<Live>>,
+    /// What the name alone means, unless that is the newest version.
+    default: Option<Arc<Live>>,
     /// Versions that were asked for by number.
     others: RwLock<BTreeMap<u64, Arc<Resolved>>>,
 }
@@ -52,24 +61,43 @@ impl Directory {
         Self { store, records, objects: Cache::new(NAMES), changes: AtomicU64::new(0) }
     }
 
-    /// Finds the version that `reference` means.
+    /// Finds the version that `reference` means, and the alias that chose it, if one did.
     ///
     /// # Errors
-    /// `not_found`.
-    pub(crate) fn resolve(&self, tenant: &Tenant, reference: &ObjectRef) -> Result<Arc<Resolved>> {
+    /// `not_found`; `invalid_request` for a routing that does not fit.
+    pub(crate) fn resolve(
+        &self,
+        tenant: &Tenant,
+        reference: &ObjectRef,
+        routing: &Routing,
+    ) -> Result<(Arc<Resolved>, Option<Arc<Live>>)> {
         let object = self.object(tenant, &reference.name)?;
-        match reference.selector {
-            Selector::Latest => Ok(object.latest.clone()),
-            Selector::Version(number) => self.numbered(tenant, &object, number),
-            // Aliases cannot be made yet, so there is none of that name.
-            Selector::Alias(_) => Err(Fault::not_found()),
+        let live = match &reference.selector {
+            Selector::Latest => object.default.as_ref(),
+            Selector::Alias(alias) => Some(object.aliases.get(alias).ok_or_else(Fault::not_found)?),
+            Selector::Version(_) => None,
+        };
+        if let Some(live) = live {
+            return Ok((live.choose(routing)?.clone(), Some(live.clone())));
         }
+        let version = match reference.selector {
+            Selector::Version(number) => self.numbered(tenant, &object, number)?,
+            _ => object.latest.clone(),
+        };
+        only(&version, routing)?;
+        Ok((version, None))
     }
 
     /// Drops what is known of a name. The next call reads the view.
     pub(crate) fn forget(&self, tenant: &Tenant, name: &Name) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.objects.remove(&(tenant.clone(), name.clone()));
+    }
+
+    /// Drops what is known of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.objects.retain(|(owner, _), _| owner.name() != tenant);
     }
 
     fn object(&self, tenant: &Tenant, name: &Name) -> Result<Arc<Object>> {
@@ -106,9 +134,24 @@ impl Directory {
         let state = self.store.state();
         let object = state.object(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)?;
         let row = state.version(tenant, name, object.latest)?.ok_or_else(Fault::not_found)?;
-        let settings = Arc::new(state.settings(tenant, name)?);
+        let settings = Arc::new(self.store.configuration(tenant, name, None)?);
         let record = self.records.of(tenant, name, row.kind);
-        Ok(Object { latest: Arc::new(resolved(row, settings, object.public, record)), others: RwLock::default() })
+        let latest = Arc::new(resolved(row, settings, object.public, record));
+        let object = Object { latest, aliases: BTreeMap::new(), default: None, others: RwLock::default() };
+        let version = |number| -> Result<Arc<Resolved>> {
+            let version = self.numbered(tenant, &object, number)?;
+            version.recorder.watch();
+            Ok(version)
+        };
+        let mut aliases = BTreeMap::new();
+        for row in state.aliases(tenant, name, None, MAX_ALIASES)? {
+            let split = row.route.split.iter().map(|share| Ok((share.weight, version(share.version)?)));
+            let shadow = row.route.shadow.map(version).transpose()?;
+            let live = Live::new(name.clone(), row.alias.clone(), split.collect::<Result<_>>()?, shadow)?;
+            aliases.insert(row.alias, Arc::new(live));
+        }
+        let default = aliases.iter().find(|(alias, _)| alias.as_str() == DEFAULT_ALIAS).map(|(_, live)| live.clone());
+        Ok(Object { aliases, default, ..object })
     }
 }
 
@@ -125,7 +168,27 @@ impl Resolved {
     }
 }
 
-fn resolved(row: VersionRow, settings: Arc<Settings>, public: bool, record: Arc<Record>) -> Resolved {
+#[cfg(test)]
+impl Resolved {
+    /// A model's version that nobody has uploaded.
+    pub(crate) fn bare(name: Name, version: u64, record: &Arc<Record>) -> Self {
+        Self {
+            kind: record.kind,
+            name,
+            version,
+            digest: Digest::of(b""),
+            device: Device::Auto,
+            signature: None,
+            http: false,
+            settings: Arc::new(aimass_core::event::Settings::new()),
+            public: false,
+            record: record.clone(),
+            recorder: record.version(version),
+        }
+    }
+}
+
+fn resolved(row: VersionRow, settings: Arc<dyn Configuration>, public: bool, record: Arc<Record>) -> Resolved {
     let http = row.inspection.worlds.iter().any(|w| w.starts_with("wasi:http/"));
     let VersionRow { kind, name, version, digest, inspection, .. } = row;
     let (device, signature) = (inspection.device, inspection.signature);

@@ -8,22 +8,27 @@ mod admission;
 mod audit;
 mod background;
 mod calls;
+mod deployments;
 mod directory;
 mod egress;
 mod files;
 mod guests;
 mod identity;
 mod jobs;
+mod keys;
 mod limits;
 mod models;
 mod objects;
 mod plugins;
 mod repository;
+mod rule;
+mod secrets;
 mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -45,23 +50,31 @@ pub use aimass_sandbox::Body;
 pub use aimass_store::{BadRecord, ChainReport};
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
-pub use calls::{CallOptions, Servable};
+pub use calls::{CallOptions, Servable, ServedVersion};
+pub use deployments::{
+    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
+    Routing, ShadowFigures, VersionFigures,
+};
 pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
 pub use files::{FileContent, FileDocument, FileUpload};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use jobs::{BatchRequest, JobDocument, JobRequest, JobState, Progress};
+pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use models::ModelDocument;
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
+pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use window::Figures;
 
 use admission::Gate;
+use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
@@ -134,6 +147,10 @@ pub struct Platform {
     jobs: jobs::Jobs,
     reader: ReadCommand,
     upload_wait: Duration,
+    rollouts: Rollouts,
+    shadows: Shadows,
+    /// Calls under way hear of erased tenants.
+    erasures: tokio::sync::Notify,
 }
 
 impl Platform {
@@ -167,6 +184,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            rollouts: Rollouts::load(&store)?,
+            shadows: Shadows::default(),
             store,
             auth,
             sandbox,
@@ -179,8 +198,10 @@ impl Platform {
             jobs: jobs::Jobs::default(),
             reader,
             upload_wait,
+            erasures: tokio::sync::Notify::new(),
         });
         guests.connect(&platform);
+        platform.shadows.connect(&platform);
         Ok(platform)
     }
 

@@ -66,6 +66,11 @@ impl TenantsLimits {
         own.map_or(self.node, |own| self.node.with(&own))
     }
 
+    /// A tenant is gone.
+    pub(crate) fn forget(&self, tenant: &Name) {
+        self.own.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
     /// Replaces a tenant's own limits by what `read` says, which sees no older state than another caller's before.
     fn set(&self, tenant: &Name, read: impl FnOnce() -> Result<Limits>) -> Result<()> {
         let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);

@@ -136,6 +136,11 @@ impl Residency {
         self.loaded.remove(&(tenant.clone(), digest, device));
     }
 
+    /// Takes all of a tenant's models out of memory.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        self.loaded.retain(|(owner, ..), _| owner.name() != tenant);
+    }
+
     /// Bytes that a model takes; none if it is not in memory.
     pub(crate) fn memory(&self, tenant: &Tenant, digest: Digest, device: Device) -> Option<u64> {
         // `peek`: being looked at is not being used.

@@ -2,6 +2,7 @@
 
 use aimass_core::event::{Event, Kind, Settings};
 use aimass_core::{Code, Fault, Name, Result};
+use aimass_store::{State, next_configuration, seal_settings};
 
 use crate::objects::{ObjectDocument, ObjectSummary, Page, VersionDocument, live};
 use crate::{Asked, Platform, Scope};
@@ -65,7 +66,7 @@ impl Platform {
         self.object_row(tenant, Kind::Plugin, name)?;
         // They may hold secrets.
         self.record_read(&asked, Some(tenant.name()), &format!("settings {name}")).await?;
-        self.store.state().settings(tenant, name)
+        self.store.configuration(tenant, name, None)?.settings()
     }
 
     /// Replaces a plugin's settings; the next call sees them.
@@ -77,8 +78,16 @@ impl Platform {
         if size > MAX_SETTINGS {
             return Err(Fault::new(Code::PayloadTooLarge, format!("settings are at most {MAX_SETTINGS} bytes")));
         }
-        let plugin = name.clone();
-        self.change_plugin(asked, name, |tenant| Event::SettingsReplaced { tenant, name: plugin, settings }).await
+        let tenant = asked.tenant(Scope::PluginsWrite)?;
+        self.object_row(tenant, Kind::Plugin, name)?;
+        let seal = self.store.seal(tenant).await?;
+        let (owner, plugin) = (tenant.clone(), name.clone());
+        self.change_plugin(asked, name, move |state, tenant| {
+            let number = next_configuration(state, &owner, &plugin)?;
+            let sealed = Some(seal_settings(&seal, &plugin, number, &settings)?);
+            Ok(Event::SettingsReplaced { tenant, name: plugin, settings: Settings::new(), number, sealed })
+        })
+        .await
     }
 
     /// Lets anybody call the plugin at `/fn` without a token, or no longer.
@@ -87,16 +96,22 @@ impl Platform {
     /// `not_found`.
     pub async fn set_public(&self, asked: Asked<'_>, name: &Name, public: bool) -> Result<()> {
         let plugin = name.clone();
-        self.change_plugin(asked, name, |tenant| Event::PublicAccessSet { tenant, name: plugin, public }).await
+        let event = move |_: &State<'_>, tenant| Ok(Event::PublicAccessSet { tenant, name: plugin, public });
+        self.change_plugin(asked, name, event).await
     }
 
-    async fn change_plugin(&self, asked: Asked<'_>, name: &Name, event: impl FnOnce(Name) -> Event) -> Result<()> {
+    async fn change_plugin(
+        &self,
+        asked: Asked<'_>,
+        name: &Name,
+        event: impl FnOnce(&State<'_>, Name) -> Result<Event> + Send + 'static,
+    ) -> Result<()> {
         let tenant = asked.tenant(Scope::PluginsWrite)?;
-        let event = event(tenant.name().clone());
         let (owner, wanted) = (tenant.clone(), name.clone());
         self.store
             .write(asked.actor(), move |state| {
                 state.object(&owner, &wanted)?.filter(|row| live(row, Kind::Plugin)).ok_or_else(Fault::not_found)?;
+                let event = event(state, owner.name().clone())?;
                 Ok((Some(event), ()))
             })
             .await?;

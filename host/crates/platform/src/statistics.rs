@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aimass_core::event::Kind;
-use aimass_core::{Name, Tenant};
+use aimass_core::{Name, Source, Tenant};
 
+use crate::deployments::Shadowed;
 use crate::egress::Totals;
+use crate::window::{Figures, Windows};
 
 /// Where the time of one successful call went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +89,12 @@ pub(crate) struct Recorder {
     functions: AtomicU64,
     /// Calls that ran in batches of more than one, by size. Only those pay for the lock.
     batched: Mutex<BTreeMap<u64, Batched>>,
+    /// An alias names it or has done so.
+    watched: AtomicBool,
+    /// The last minute and hour, once it was called while it was watched.
+    windows: OnceLock<Windows>,
+    /// How it compares as another version's shadow.
+    pub(crate) shadowed: Shadowed,
 }
 
 #[derive(Default)]
@@ -143,6 +151,35 @@ impl Recorder {
     pub(crate) fn failed(&self, took: Duration) {
         self.fail.add(took);
         self.ended();
+    }
+
+    /// From now on the last minute and hour are remembered.
+    pub(crate) fn watch(&self) {
+        self.watched.store(true, Relaxed);
+    }
+
+    /// A call that ended after `took` counts in the last minute and hour, unless its caller is to blame for its failure.
+    pub(crate) fn ended_with(&self, took: Duration, failed: Option<Source>) {
+        if self.watched.load(Relaxed) && failed != Some(Source::Caller) {
+            self.windows.get_or_init(Windows::default).add(took, failed.is_some());
+        }
+    }
+
+    /// A call that was counted as answered has failed after all.
+    pub(crate) fn failed_late(&self, by: Source) {
+        if let Some(windows) = self.windows.get().filter(|_| by != Source::Caller) {
+            windows.fail();
+        }
+    }
+
+    /// The last minute; only what came in the second `since` or later.
+    pub(crate) fn last_minute(&self, since: u64) -> Figures {
+        self.windows.get().map(|windows| windows.last_minute(since)).unwrap_or_default()
+    }
+
+    /// The last hour; only whole minutes since the second `since`.
+    pub(crate) fn last_hour(&self, since: u64) -> Figures {
+        self.windows.get().map(|windows| windows.last_hour(since)).unwrap_or_default()
     }
 
     /// It was called as an HTTP function.
@@ -273,6 +310,12 @@ impl Records {
         if let Some(names) = self.all.write().unwrap_or_else(PoisonError::into_inner).get_mut(tenant) {
             names.remove(name);
         }
+    }
+
+    /// Forgets all of a tenant's names.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|owner, _| owner.name() != tenant);
     }
 
     /// What each tenant's calls come to.

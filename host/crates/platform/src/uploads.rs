@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aimass_core::event::{Actor, Device, Event, Inspection, Kind, Provenance, SignedBy, UploadWish};
+use aimass_core::event::{Actor, Device, Event, Inspection, Kind, Provenance, Settings, SignedBy, UploadWish};
 use aimass_core::limits::{MAX_COMPONENT, MAX_MODEL};
 use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
 use aimass_sandbox::Call;
@@ -176,10 +176,20 @@ impl Platform {
                 };
                 Ok((Some(event), version))
             })
-            .await?;
+            .await
+            .inspect_err(|_| self.forget_orphan(job))?;
         self.directory.forget(&job.tenant, &job.name);
         self.records.of(&job.tenant, &job.name, job.kind).set_unloaded(false);
         self.show_version(&job.tenant, job.kind, &job.name, number)
+    }
+
+    /// What was compiled for a tenant that was erased meanwhile is dropped, unless it is somebody else's as well.
+    fn forget_orphan(&self, job: &Job) {
+        let state = self.store.state();
+        let is_gone = state.tenant(job.tenant.name()).is_ok_and(|row| row.is_none());
+        if is_gone && state.named_digests().is_ok_and(|named| !named.contains(&job.digest)) {
+            self.sandbox.forget(&job.digest);
+        }
     }
 }
 
@@ -208,7 +218,7 @@ impl Job {
             tenant: tenant.clone(),
             plugin: self.name.clone(),
             version: 0,
-            settings: Arc::default(),
+            settings: Arc::new(Settings::new()),
             limits: platform.limits.clone(),
             request_id: request.into(),
             depth: 0,

@@ -39,7 +39,12 @@ struct Stream {
     /// Bytes until the answer is complete, if the guest declared a length.
     declared: Option<u64>,
     over: bool,
+    /// Told when it ends with an error.
+    failed: Option<OnFailure>,
 }
+
+/// What is called when an answer fails behind its head.
+type OnFailure = Box<dyn FnOnce(&Fault) + Send>;
 
 impl Body {
     /// What a guest that has ended left in its stream. `declared` is the length that it promised, unless the answer
@@ -87,7 +92,16 @@ impl Body {
         declared: Option<u64>,
     ) -> Self {
         let over = inner.is_end_stream();
-        Self(Inner::Streamed(Stream { inner, end, task, room: limit as u64, limit, declared, over }))
+        Self(Inner::Streamed(Stream { inner, end, task, room: limit as u64, limit, declared, over, failed: None }))
+    }
+
+    /// The same, with somebody to tell if the guest fails before it has written all of it.
+    #[must_use]
+    pub fn on_failure(mut self, told: impl FnOnce(&Fault) + Send + 'static) -> Self {
+        if let Inner::Streamed(stream) = &mut self.0 {
+            stream.failed = Some(Box::new(told));
+        }
+        self
     }
 }
 
@@ -142,8 +156,11 @@ impl Stream {
                 _ => self.failure().map(Err),
             },
         };
-        if outcome.is_some() {
+        if let Some(outcome) = &outcome {
             self.task.abort();
+            if let (Err(fault), Some(told)) = (outcome, self.failed.take()) {
+                told(fault);
+            }
         }
         self.over = true;
         Poll::Ready(outcome)

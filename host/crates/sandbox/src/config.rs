@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aimass_core::event::Settings;
 use aimass_core::limits::InvocationLimits;
+use aimass_core::seam::Configuration;
 use aimass_core::{Name, Tenant};
 
 use crate::compiler::{CompileCommand, CompileLimits};
@@ -68,7 +68,7 @@ impl Default for PoolConfig {
 }
 
 /// Who calls which version of which plugin, and what it may use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Call {
     /// Whose plugin it is; the guest reaches this tenant's models and data only.
     pub tenant: Tenant,
@@ -77,13 +77,28 @@ pub struct Call {
     /// Its version.
     pub version: u64,
     /// What `wasi:config/store` answers.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<dyn Configuration>,
     /// Limits of this call; what exceeds the sandbox's own is cut down to it.
     pub limits: InvocationLimits,
     /// The request's id, for the log.
     pub request_id: Arc<str>,
     /// How many calls of guests stand above this one; what it sends says one more.
     pub depth: u32,
+}
+
+/// Without the settings: they may be secrets.
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { tenant, plugin, version, limits, request_id, depth, settings: _ } = self;
+        f.debug_struct("Call")
+            .field("tenant", tenant)
+            .field("plugin", plugin)
+            .field("version", version)
+            .field("limits", limits)
+            .field("request_id", request_id)
+            .field("depth", depth)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The smaller of the two, limit by limit.
@@ -98,5 +113,6 @@ pub(crate) fn tighter(a: &InvocationLimits, b: &InvocationLimits) -> InvocationL
         log_lines: a.log_lines.min(b.log_lines),
         outgoing_requests: a.outgoing_requests.min(b.outgoing_requests),
         outgoing_bytes: a.outgoing_bytes.min(b.outgoing_bytes),
+        writes: a.writes && b.writes,
     }
 }

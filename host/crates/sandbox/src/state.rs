@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aimass_core::outgoing::Outgoing;
-use aimass_core::seam::{Inference, KeyValue};
+use aimass_core::seam::{Inference, KeyValue, Values};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -48,6 +48,8 @@ pub(crate) struct Guest {
     pub(crate) log: Arc<Log>,
     pub(crate) services: Arc<Services>,
     pub(crate) deadline: Instant,
+    /// The call's settings and secrets, once the guest has asked for one.
+    pub(crate) values: Option<Values>,
     /// Bytes that resources of this guest hold on the host's side.
     held: usize,
 }
@@ -73,7 +75,8 @@ pub(crate) fn store(engine: &Engine, services: Arc<Services>, call: Call, deadli
     table.set_max_capacity(resources);
 
     let egress = Egress::new(services.clone(), log.clone(), deadline);
-    let guest = Guest { wasi: wasi.build(), http, egress, limiter, table, log, services, deadline, held: 0 };
+    let guest =
+        Guest { wasi: wasi.build(), http, egress, limiter, table, log, services, deadline, values: None, held: 0 };
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(host_call);

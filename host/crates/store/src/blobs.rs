@@ -119,6 +119,20 @@ impl Blobs {
         self.dir.with_file_name("jobs")
     }
 
+    /// Removes all blobs of a tenant that was erased.
+    pub(crate) async fn forget(&self, tenant: &Name) -> Result<()> {
+        let folders = [self.dir.join(tenant.as_str()), self.jobs_folder().join(tenant.as_str())];
+        blocking(move || {
+            folders.iter().try_for_each(|folder| match fs::remove_dir_all(folder) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    Err(io_fault(format!("remove {}", folder.display()), &e))
+                }
+                _ => Ok(()),
+            })
+        })
+        .await
+    }
+
     fn folder(&self, tenant: &Tenant) -> PathBuf {
         self.dir.join(tenant.name().as_str())
     }

@@ -11,7 +11,7 @@
 //! index-*/          the view (sled); the highest number is in use, one below it could not be
 //! blobs/<tenant>/   uploaded bytes, sealed, by their SHA-256 before that
 //! jobs/             pieces of results that jobs are about to finish, sealed; in no backup
-//! kv/               guests' key-value data: *.snapshot, and *.log behind it
+//! kv/               guests' key-value data, sealed: *.snapshot, and *.log behind it
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -19,6 +19,7 @@
 mod audit;
 mod backup;
 mod blobs;
+mod configuration;
 mod failure;
 mod journal;
 mod kv;
@@ -28,6 +29,7 @@ mod options;
 mod reading;
 mod schema;
 mod seal;
+mod sealing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,10 +39,12 @@ mod writer;
 pub use audit::{export_journal, read_journal, rebuild_index, verify_export};
 pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup};
 pub use blobs::{BlobWriter, Blobs, Staged};
+pub use configuration::{SealedConfiguration, next_configuration, seal_secret, seal_settings};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use reading::BlobReader;
+pub use seal::{KeyFile, KeyGeneration, Label, Seal};
 pub use store::Store;
 pub use view::{
-    FileRow, IssuerRow, JobRow, ObjectRow, RoleRow, SignerRow, State, TenantRow, TokenRow, UploadOutcome, UploadRow,
-    VersionRow,
+    AliasRow, ConfigurationRow, DeploymentRow, FileRow, IssuerRow, JobRow, ObjectRow, RoleRow, SecretRow, SignerRow,
+    State, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow,
 };

@@ -10,7 +10,7 @@ use crate::failure::{damaged, io_fault, sync_folder};
 
 /// The layout that this release writes. It grows when an older release would misread what a newer one wrote; a new
 /// kind of record is no reason: an older release refuses to read on there by itself.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 const FILE: &str = "schema";
 
@@ -38,7 +38,8 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
 }
 
 /// Writes down that the folder, which [`check`] let through, has this release's layout from now on: whole or not at
-/// all. Layout 2 is that of 1 with sealed blobs, which may stand beside others.
+/// all. Layout 2 is that of 1 with sealed blobs, which may stand beside others; 3 that of 2 with sealed key-value data,
+/// settings and secrets, beside which plain ones of before may stand.
 pub(crate) fn mark(dir: &Path) -> Result<()> {
     let path = dir.join(FILE);
     if std::fs::read_to_string(&path).is_ok_and(|text| text.trim() == SCHEMA.to_string()) {

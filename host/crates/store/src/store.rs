@@ -18,7 +18,7 @@ use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
 use crate::schema;
-use crate::seal::{Keys, Vault};
+use crate::seal::{KeyFile, Keys, Vault};
 use crate::view::{self, JournalEnd, Pending, State};
 use crate::writer::{self, Shared, Write, Writer};
 
@@ -65,6 +65,7 @@ struct Inner {
     writes: Arc<Committer<Write>>,
     data: Arc<GuestData>,
     blobs: Blobs,
+    keys: Keys,
     _lock: Arc<FolderLock>,
 }
 
@@ -76,11 +77,11 @@ impl Store {
     /// # Errors
     /// `conflict` if another server uses the folder, a newer release wrote it, or the key file does not open it; `integrity`, with file and offset, if what was acknowledged is
     /// damaged: then nothing is changed. `storage_full` and `internal` from the disk.
-    pub fn open(dir: &Path, key_file: &Path) -> Result<Self> {
-        Self::open_with(dir, key_file, Options::default())
+    pub fn open(dir: &Path, key_file: impl Into<KeyFile>) -> Result<Self> {
+        Self::open_with(dir, key_file.into(), Options::default())
     }
 
-    pub(crate) fn open_with(dir: &Path, key_file: &Path, options: Options) -> Result<Self> {
+    pub(crate) fn open_with(dir: &Path, key_file: KeyFile, options: Options) -> Result<Self> {
         schema::check(dir)?;
         make_folder(dir)?;
         let lock = Arc::new(FolderLock::take(dir)?);
@@ -96,7 +97,6 @@ impl Store {
         // Before anything is written or swept: without its key nothing here is of use.
         let vault = Arc::new(Vault::open(key_file, &State::committed(Arc::clone(&index)))?);
         schema::mark(dir)?;
-        let data = Arc::new(GuestData::open(dir, &options, Arc::clone(&lock))?);
         let shared = Arc::new(Shared {
             index: ArcSwap::new(index),
             sequence: AtomicU64::new(end.seq),
@@ -116,7 +116,9 @@ impl Store {
             _lock: Arc::clone(&lock),
         };
         let writes = Arc::new(Committer::start("store-journal", log, writer, &options)?);
-        let blobs = Blobs::open(dir, Keys::new(vault, Arc::clone(&writes)))?;
+        let keys = Keys::new(vault, Arc::clone(&writes));
+        let data = Arc::new(GuestData::open(dir, &options, keys.clone(), Arc::clone(&lock))?);
+        let blobs = Blobs::open(dir, keys.clone())?;
         if opened.journal_is_short {
             // What the lost records named would be swept.
             tracing::error!("no blobs are swept, since the journal has lost records");
@@ -124,7 +126,7 @@ impl Store {
             blobs.sweep(&State::committed(shared.index.load_full()))?;
             blobs.sweep_parts(&State::committed(shared.index.load_full()))?;
         }
-        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, _lock: lock })))
+        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, keys, _lock: lock })))
     }
 
     /// Decides and records one change of state.
@@ -163,6 +165,16 @@ impl Store {
     /// Who lags more than 1024 records behind is told so by the receiver, and should forget what it cached.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
         self.0.shared.records.subscribe()
+    }
+
+    /// How the tenants' keys are had.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// The guests' key-value data.
+    pub(crate) fn data(&self) -> &GuestData {
+        &self.0.data
     }
 
     /// The tenants' uploaded bytes.

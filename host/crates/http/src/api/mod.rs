@@ -1,12 +1,15 @@
 //! `/api/v1`: the platform's own API.
 
 pub(crate) mod audit;
+pub(crate) mod deployments;
 pub(crate) mod egress;
 pub(crate) mod files;
 pub(crate) mod identity;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod plugins;
+pub(crate) mod secrets;
 pub(crate) mod signers;
 pub(crate) mod signing_keys;
 pub(crate) mod tenants;

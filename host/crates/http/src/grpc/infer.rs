@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aimass_core::limits::MAX_INFER_BODY;
 use aimass_core::{Result, Tensor};
-use aimass_platform::{CallOptions, Caller, Servable};
+use aimass_platform::{CallOptions, Caller, Routing, Servable};
 use axum::extract::State;
 
 use super::frame::{Incoming, Patience, Reply, Unary};
@@ -13,6 +13,7 @@ use super::tensors;
 use crate::app::App;
 use crate::extract::Ask;
 use crate::problem::Rejection;
+use crate::routing::Routed;
 use crate::{oip, v2};
 
 impl Incoming for ModelInferRequest {
@@ -27,9 +28,10 @@ pub(crate) async fn infer(
     State(app): State<Arc<App>>,
     ask: Ask,
     patience: Patience,
+    Routed(routing): Routed,
     Unary(request): Unary<ModelInferRequest>,
 ) -> Result<Reply<ModelInferResponse>, Rejection> {
-    Ok(Reply(call(&app, &ask.caller, patience, request, ask.request.as_str()).await?))
+    Ok(Reply(call(&app, &ask.caller, patience, &routing, request, ask.request.as_str()).await?))
 }
 
 /// Runs one request.
@@ -37,11 +39,12 @@ pub(super) async fn call(
     app: &App,
     caller: &Caller,
     patience: Patience,
+    routing: &Routing,
     request: ModelInferRequest,
     id: &str,
 ) -> Result<ModelInferResponse> {
     // Before its tensors are read, so that nobody's model costs nothing.
-    let servable = v2::named(app, caller, &request.model_name, &request.model_version)?;
+    let servable = v2::named(app, caller, (&request.model_name, &request.model_version), routing)?;
     servable.signature()?;
     let mut wanted = tensors::read(request)?;
     let inputs = std::mem::take(&mut wanted.inputs);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aimass_core::{Code, Port, Result};
+use aimass_platform::Routing;
 use axum::extract::State;
 
 use super::frame::{Incoming, Reply, Unary};
@@ -26,7 +27,7 @@ pub(crate) async fn ready(
     Unary(request): Unary<ModelReadyRequest>,
 ) -> Result<Reply<ModelReadyResponse>, Rejection> {
     let ready = async {
-        let servable = v2::named(&app, &ask.caller, &request.name, &request.version)?;
+        let servable = v2::named(&app, &ask.caller, (&request.name, &request.version), &Routing::main())?;
         v2::check_model_ready(&app, &ask.caller, &servable).await
     };
     match ready.await {
@@ -43,7 +44,7 @@ pub(crate) async fn metadata(
     ask: Ask,
     Unary(request): Unary<ModelMetadataRequest>,
 ) -> Result<Reply<ModelMetadataResponse>, Rejection> {
-    let servable = v2::named(&app, &ask.caller, &request.name, &request.version)?;
+    let servable = v2::named(&app, &ask.caller, (&request.name, &request.version), &Routing::main())?;
     let versions = app.platform().served_versions(&ask.caller, &servable)?;
     let signature = servable.signature()?;
     let tensor = |port: &Port| TensorMetadata {
@@ -65,7 +66,7 @@ pub(crate) async fn config(
     ask: Ask,
     Unary(request): Unary<ModelConfigRequest>,
 ) -> Result<Reply<ModelConfigResponse>, Rejection> {
-    let servable = v2::named(&app, &ask.caller, &request.name, &request.version)?;
+    let servable = v2::named(&app, &ask.caller, (&request.name, &request.version), &Routing::main())?;
     let signature = servable.signature()?;
     let data_type = |port: &Port| oip::triton_type(port.element_type).0;
     let input =

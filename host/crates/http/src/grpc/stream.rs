@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aimass_core::{Code, Fault, Result};
+use aimass_platform::Routing;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use futures_util::{Stream, StreamExt, stream};
@@ -15,6 +16,7 @@ use crate::app::App;
 use crate::extract::Ask;
 use crate::guard::bearer;
 use crate::problem::{Rejection, log};
+use crate::routing::Routed;
 
 /// Requests of one stream that run at once: while one is read and another one's answer is written, the engine has
 /// work. A client that wants more opens more streams; each request may hold as much memory as a REST body.
@@ -24,11 +26,12 @@ pub(crate) async fn infer(
     State(app): State<Arc<App>>,
     ask: Ask,
     patience: Patience,
+    Routed(routing): Routed,
     request: Request,
 ) -> Result<Response, Rejection> {
     app.platform().may_call(&ask.caller)?;
     let token = bearer(request.headers())?.to_owned();
-    let session = Arc::new(Session { app, token, patience, request: ask.request.as_str().to_owned() });
+    let session = Arc::new(Session { app, token, patience, routing, request: ask.request.as_str().to_owned() });
     let requests = requests(session.clone(), Messages::of(request)?);
     let answers = requests.map(move |request| {
         let session = session.clone();
@@ -48,6 +51,8 @@ struct Session {
     app: Arc<App>,
     token: String,
     patience: Patience,
+    /// The same for all of them.
+    routing: Routing,
     request: String,
 }
 
@@ -58,7 +63,7 @@ impl Session {
         let caller = self.app.platform().authenticate(&self.token).await?;
         let id = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
         let outcome = match request {
-            Ok(request) => call(&self.app, &caller, self.patience, request, &self.request).await,
+            Ok(request) => call(&self.app, &caller, self.patience, &self.routing, request, &self.request).await,
             Err(fault) => Err(fault),
         };
         let (error_message, mut response) = match outcome {

@@ -98,6 +98,11 @@ impl Meter {
         self.open(tenant.name(), |open| open.usage.clone())
     }
 
+    /// What a tenant used that is gone is nobody's any more.
+    pub(super) fn forget(&self, tenant: &Name) {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
     fn open<T>(&self, tenant: &Name, act: impl FnOnce(&mut Open) -> T) -> T {
         let hour = now() / HOUR * HOUR;
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);

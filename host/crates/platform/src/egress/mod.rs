@@ -73,6 +73,12 @@ impl Egress {
     }
 
     /// The region of this node.
+    /// A tenant is gone.
+    pub(crate) fn forget_tenant(&self, tenant: &Name) {
+        self.policies.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+        self.meter.forget(tenant);
+    }
+
     fn node_region(&self) -> Result<Name> {
         self.node.clone().map_or_else(|| LOCAL.parse(), Ok)
     }

@@ -42,7 +42,7 @@ impl Platform {
     }
 
     /// Tells the token service what the store says of a tenant now. Call it behind each change.
-    fn identity_changed(&self, tenant: &Name) -> Result<()> {
+    pub(crate) fn identity_changed(&self, tenant: &Name) -> Result<()> {
         self.auth.set_identity(tenant, || read(&self.store.state(), tenant))
     }
 }

@@ -122,6 +122,7 @@ impl Target<'_> {
             }
             Err(_) => recorder.failed(took),
         }
+        recorder.ended_with(took, outcome.as_ref().err().map(|fault| fault.code().source()));
         outcome.map(|(outputs, _)| outputs)
     }
 }

@@ -16,6 +16,7 @@ use aimass_store::JobRow;
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::deployments::Routing;
 use crate::objects::{PAGE, Page};
 use crate::{Asked, Platform, Scope};
 pub use document::{JobDocument, JobState};
@@ -233,7 +234,8 @@ impl Platform {
     /// The version that a job runs.
     fn job_target(&self, tenant: &Tenant, work: &BatchWork) -> Result<Arc<crate::directory::Resolved>> {
         let reference = ObjectRef { name: work.target.clone(), selector: Selector::Version(work.version) };
-        self.directory.resolve(tenant, &reference).map_err(|fault| match fault.code() {
+        let found = self.directory.resolve(tenant, &reference, &Routing::main());
+        found.map(|(resolved, _)| resolved).map_err(|fault| match fault.code() {
             Code::NotFound => Fault::new(Code::NotFound, format!("`{reference}` is not there any more")),
             _ => fault,
         })

@@ -51,6 +51,9 @@ impl Guest {
         if let Some(error) = changes.iter().find_map(|(key, _)| check(key).err()) {
             return Ok(Err(error));
         }
+        if !self.call().limits.writes {
+            return Ok(Err(store::Error::AccessDenied));
+        }
         Ok(store.set(&bucket, changes).await.map_err(refusal))
     }
 }
@@ -114,6 +117,9 @@ impl atomics::Host for Guest {
         let (store, bucket) = self.bucket(&bucket)?;
         if let Err(error) = check(&key) {
             return Ok(Err(error));
+        }
+        if !self.call().limits.writes {
+            return Ok(Err(store::Error::AccessDenied));
         }
         Ok(store.increment(&bucket, &key, delta).await.map_err(refusal))
     }

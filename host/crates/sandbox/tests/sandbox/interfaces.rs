@@ -109,7 +109,7 @@ async fn a_guest_reads_its_settings() {
     let bench = bench();
     let plugin = bench.load(model(Model { imports, infer: &infer, ..Model::default() })).await;
     let mut with = call();
-    with.settings = Arc::new([("x".to_owned(), "seven!!".to_owned())].into());
+    with.settings = Arc::new(aimass_core::event::Settings::from([("x".to_owned(), "seven!!".to_owned())]));
     let outputs = bench.sandbox.infer(&plugin, with, vec![input()]).await.unwrap();
     assert_eq!(outputs[0].elements::<f32>().unwrap()[0].to_bits(), 7);
     assert!(bench.sandbox.infer(&plugin, call(), vec![input()]).await.is_err(), "none without");

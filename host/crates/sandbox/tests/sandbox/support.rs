@@ -112,7 +112,7 @@ pub fn call_of(tenant: &str, plugin: &str) -> Call {
         tenant: Tenant::vouched_for(tenant.parse().unwrap()),
         plugin: plugin.parse().unwrap(),
         version: 1,
-        settings: Arc::default(),
+        settings: Arc::new(aimass_core::event::Settings::new()),
         limits: InvocationLimits { memory: usize::MAX, output: usize::MAX, ..InvocationLimits::default() },
         request_id: "r-1".into(),
         depth: 0,

@@ -54,7 +54,7 @@ pub(crate) fn verify(dir: &Path) -> Result<()> {
     let mut since = 1;
     if let Some((sequence, path)) = newest(&dir)? {
         let snapshot = snapshot::open(path, sequence)?;
-        snapshot::walk(&snapshot, &mut |_, _, _, _| {})?;
+        snapshot::walk(&snapshot, &mut |_| Ok(()))?;
         since = sequence;
     }
     let (mut first, mut next) = (None, since);

@@ -1,6 +1,6 @@
 //! What is live, in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::ops::Bound;
 use std::os::unix::fs::FileExt;
@@ -8,19 +8,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aimass_core::{Code, Fault, Result};
+use aimass_core::{Code, Fault, Name, Result};
 use bytes::Bytes;
 
+use super::sealed::{Kept, OVERHEAD, tenant};
 use crate::failure::io_fault;
 use crate::log::Segment;
 
-/// Values up to this many bytes are kept in memory: counters, flags, small JSON.
-const INLINE: usize = 256;
+/// Values up to this many bytes are kept in memory, sealed as they are: counters, flags, small JSON.
+const INLINE: usize = 256 + OVERHEAD;
 
 /// A value, or where it is.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    Inline(Bytes),
+    Inline(Kept),
     Stored(Place),
 }
 
@@ -31,6 +32,7 @@ pub(super) struct Place {
     offset: u64,
     length: u32,
     checksum: u32,
+    sealed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -50,44 +52,52 @@ pub(super) struct SnapshotFile {
 
 impl Value {
     /// A value that stands in a segment at `offset`.
-    pub(super) fn logged(bytes: &[u8], segment: &Arc<Segment>, offset: u64) -> Self {
-        Self::new(bytes, offset, || Source::Log(Arc::clone(segment)))
+    pub(super) fn logged(bytes: &[u8], sealed: bool, segment: &Arc<Segment>, offset: u64) -> Self {
+        Self::new(bytes, sealed, offset, || Source::Log(Arc::clone(segment)))
     }
 
     /// A value that stands in a snapshot at `offset`.
-    pub(super) fn in_snapshot(bytes: &[u8], file: &Arc<SnapshotFile>, offset: u64) -> Self {
-        Self::new(bytes, offset, || Source::Snapshot(Arc::clone(file)))
+    pub(super) fn in_snapshot(bytes: &[u8], sealed: bool, file: &Arc<SnapshotFile>, offset: u64) -> Self {
+        Self::new(bytes, sealed, offset, || Source::Snapshot(Arc::clone(file)))
     }
 
-    fn new(bytes: &[u8], offset: u64, source: impl FnOnce() -> Source) -> Self {
+    fn new(bytes: &[u8], sealed: bool, offset: u64, source: impl FnOnce() -> Source) -> Self {
         match u32::try_from(bytes.len()) {
             Ok(length) if bytes.len() > INLINE => {
-                Self::Stored(Place { source: source(), offset, length, checksum: crc32fast::hash(bytes) })
+                Self::Stored(Place { source: source(), offset, length, checksum: crc32fast::hash(bytes), sealed })
             }
             // A copy: what came may be a piece of something large.
-            _ => Self::Inline(Bytes::copy_from_slice(bytes)),
+            _ => Self::Inline(Kept { bytes: Bytes::copy_from_slice(bytes), sealed }),
         }
     }
 
     /// Its bytes; blocks if they are in a file.
-    pub(super) fn read(&self) -> Result<Bytes> {
+    pub(super) fn read(&self) -> Result<Kept> {
         match self {
-            Self::Inline(bytes) => Ok(bytes.clone()),
+            Self::Inline(kept) => Ok(kept.clone()),
             Self::Stored(place) => place.read(),
         }
     }
 
     fn len(&self) -> u64 {
         match self {
-            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Inline(kept) => kept.bytes.len() as u64,
             Self::Stored(place) => place.length.into(),
+        }
+    }
+
+    /// Whether it is what a release before there was sealing wrote.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Inline(kept) => !kept.sealed,
+            Self::Stored(place) => !place.sealed,
         }
     }
 }
 
 impl Place {
     /// Reads the value and checks it.
-    pub(super) fn read(&self) -> Result<Bytes> {
+    pub(super) fn read(&self) -> Result<Kept> {
         let (file, path): (&File, &Path) = match &self.source {
             Source::Log(segment) => (&segment.file, &segment.path),
             Source::Snapshot(snapshot) => (&snapshot.file, &snapshot.path),
@@ -100,7 +110,7 @@ impl Place {
             tracing::error!(%cause, "a value is damaged");
             return Err(Fault::new(Code::Integrity, "the stored value is damaged").caused_by(cause));
         }
-        Ok(bytes.into())
+        Ok(Kept { bytes: bytes.into(), sealed: self.sealed })
     }
 
     /// Whether it is in a file that a snapshot as of `sequence` stands in for.
@@ -180,11 +190,35 @@ impl Data {
     pub(super) fn move_to_snapshot(&self, bucket: &[u8], key: &str, value: Value, sequence: u64) {
         let Some(rows) = self.bucket(bucket) else { return };
         let mut rows = write(&rows);
-        if let Some(Value::Stored(place)) = rows.get(key)
-            && place.is_before(sequence)
-        {
+        let moves = match rows.get(key) {
+            Some(Value::Stored(place)) => place.is_before(sequence),
+            // Nothing is written plain any more, so it has not changed since.
+            Some(inline) => inline.is_plain(),
+            None => false,
+        };
+        if moves {
             rows.insert(key.into(), value);
         }
+    }
+
+    /// Tenants that have values which are not sealed.
+    pub(super) fn plain(&self) -> BTreeSet<Name> {
+        let buckets: Vec<_> = read(&self.buckets).iter().map(|(id, rows)| (id.clone(), Arc::clone(rows))).collect();
+        let plain = buckets.into_iter().filter(|(_, rows)| read(rows).values().any(Value::is_plain));
+        plain.filter_map(|(id, _)| tenant(&id)).collect()
+    }
+
+    /// Drops all of a tenant's buckets.
+    pub(super) fn forget(&self, name: &Name) {
+        let mut buckets = write(&self.buckets);
+        buckets.retain(|id, rows| {
+            let stays = tenant(id).as_ref() != Some(name);
+            if !stays {
+                let gone = read(rows).iter().map(|(key, value)| key.len() as u64 + value.len()).sum();
+                self.live.fetch_sub(gone, Ordering::Relaxed);
+            }
+            stays
+        });
     }
 
     fn bucket(&self, bucket: &[u8]) -> Option<Arc<RwLock<Rows>>> {

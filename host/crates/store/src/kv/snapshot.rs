@@ -5,6 +5,9 @@
 //! per row, by bucket and key: bucket length u32, key length u32, value length u32, bucket, key, value
 //! 0xFFFFFFFF u32 | rows u64 | BLAKE3 of all before (32)
 //! ```
+//! A key's or value's length whose highest bit is set is that of sealed bytes; format 1, of before there was sealing, has
+//! none such. What is still plain is sealed here, where its tenant has a key.
+//!
 //! It is written while changes go on: it holds every record before `sequence`, and may hold later ones. That is no
 //! harm, since records hold absolute values and all from `sequence` on are replayed over it.
 
@@ -17,21 +20,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aimass_core::{Fault, Result};
 
 use super::data::{Data, SnapshotFile, Value};
+use super::record::SEALED;
+use super::sealed::{BucketSeal, Kept, Named, Names, OVERHEAD, tenant};
 use super::{MAX_KEY, MAX_VALUE};
 use crate::failure::{damaged, io_fault, sync_folder};
+use crate::seal::{Owner, Vault};
 
 const MAGIC: &[u8; 8] = b"AIMASSKV";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const END: u32 = u32::MAX;
 /// Tenant, plugin and the NULs behind them come to a bucket's identifier.
 const MAX_BUCKET: usize = MAX_KEY + 2 * (aimass_core::name::MAX_NAME + 1);
 
-/// Takes a row: bucket, key, value, offset of the value.
-type Visit<'v> = dyn FnMut(&[u8], &str, &[u8], u64) + 'v;
+/// A row as it stands in the file.
+pub(super) struct Row<'r> {
+    bucket: &'r [u8],
+    name: &'r [u8],
+    name_sealed: bool,
+    value: &'r [u8],
+    value_sealed: bool,
+    /// Where the value begins.
+    offset: u64,
+}
+
+/// Takes a row, or says what is wrong with it.
+type Visit<'v> = dyn FnMut(Row<'_>) -> Result<(), &'static str> + 'v;
 
 /// Loads the newest snapshot into `data`, and removes what is older or unfinished. Returns the first record that has
 /// to be replayed over it.
-pub(super) fn load_newest(dir: &Path, data: &Data) -> Result<u64> {
+pub(super) fn load_newest(dir: &Path, data: &Data, vault: &Vault) -> Result<u64> {
     let failed = |e: io::Error| io_fault(format!("list {}", dir.display()), &e);
     let mut snapshots = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {
@@ -46,8 +63,13 @@ pub(super) fn load_newest(dir: &Path, data: &Data) -> Result<u64> {
     snapshots.sort();
     let Some((sequence, path)) = snapshots.pop() else { return Ok(1) };
     let snapshot = open(path, sequence)?;
-    walk(&snapshot, &mut |bucket, key, value, offset| {
-        data.apply(bucket, [(key, Some(Value::in_snapshot(value, &snapshot, offset)))]);
+    let mut names = Names::new(vault);
+    walk(&snapshot, &mut |row| {
+        if let Named::Key(key) = names.open(row.bucket, row.name, row.name_sealed)? {
+            let value = Value::in_snapshot(row.value, row.value_sealed, &snapshot, row.offset);
+            data.apply(row.bucket, [(key.as_str(), Some(value))]);
+        }
+        Ok(())
     })?;
     for (_, path) in snapshots {
         fs::remove_file(path).map_err(failed)?;
@@ -56,11 +78,11 @@ pub(super) fn load_newest(dir: &Path, data: &Data) -> Result<u64> {
 }
 
 /// Writes the snapshot as of `sequence`, makes it durable, and points `data` to it.
-pub(super) fn write(dir: &Path, data: &Data, sequence: u64, cancelled: &AtomicBool) -> Result<()> {
+pub(super) fn write(dir: &Path, data: &Data, vault: &Vault, sequence: u64, cancelled: &AtomicBool) -> Result<()> {
     let path = dir.join(format!("{sequence:020}.snapshot"));
     let temporary = path.with_extension("new");
     let failed = |e: io::Error| io_fault("write a snapshot", &e);
-    let written = write_rows(&temporary, data, sequence, cancelled).and_then(|()| {
+    let written = write_rows(&temporary, data, vault, sequence, cancelled).and_then(|()| {
         fs::rename(&temporary, &path).map_err(failed)?;
         sync_folder(dir).map_err(failed)
     });
@@ -70,8 +92,13 @@ pub(super) fn write(dir: &Path, data: &Data, sequence: u64, cancelled: &AtomicBo
     }
     // Read back from the file: what the log is given up for is checked first.
     let snapshot = open(path, sequence)?;
-    walk(&snapshot, &mut |bucket, key, value, offset| {
-        data.move_to_snapshot(bucket, key, Value::in_snapshot(value, &snapshot, offset), sequence);
+    let mut names = Names::new(vault);
+    walk(&snapshot, &mut |row| {
+        if let Named::Key(key) = names.open(row.bucket, row.name, row.name_sealed)? {
+            let value = Value::in_snapshot(row.value, row.value_sealed, &snapshot, row.offset);
+            data.move_to_snapshot(row.bucket, &key, value, sequence);
+        }
+        Ok(())
     })?;
     for entry in fs::read_dir(dir).map_err(failed)? {
         let old = entry.map_err(failed)?.path();
@@ -82,21 +109,32 @@ pub(super) fn write(dir: &Path, data: &Data, sequence: u64, cancelled: &AtomicBo
     Ok(())
 }
 
-fn write_rows(path: &Path, data: &Data, sequence: u64, cancelled: &AtomicBool) -> Result<()> {
+fn write_rows(path: &Path, data: &Data, vault: &Vault, sequence: u64, cancelled: &AtomicBool) -> Result<()> {
     let failed = |e: io::Error| io_fault("write a snapshot", &e);
     let file = File::create(path).map_err(failed)?;
     let mut out = Hashing { inner: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), at: 0 };
     let mut rows = 0u64;
     out.put(&[&MAGIC[..], &FORMAT.to_le_bytes(), &sequence.to_le_bytes()]).map_err(failed)?;
     for bucket in data.buckets() {
+        let seal = match tenant(&bucket).map(|tenant| vault.owner(&tenant)) {
+            Some(Owner::Erased) => continue,
+            Some(Owner::Sealing(key)) => Some(BucketSeal::new(&bucket, key)),
+            Some(Owner::Plain) | None => None,
+        };
         for (key, value) in data.rows(&bucket) {
             if cancelled.load(Ordering::Relaxed) {
                 return Err(Fault::internal("the store was closed meanwhile"));
             }
-            let value = value.read()?;
-            let length = |bytes: &[u8]| (bytes.len() as u32).to_le_bytes();
-            let lengths = [length(&bucket), length(key.as_bytes()), length(&value)];
-            out.put(&[&lengths.concat(), &bucket, key.as_bytes(), &value]).map_err(failed)?;
+            let (name, value) = match (&seal, value.read()?) {
+                (Some(seal), value) => {
+                    let value = if value.sealed { value } else { seal.value(&key, &value.bytes)? };
+                    (Kept { bytes: seal.name(&key)?, sealed: true }, value)
+                }
+                (None, value) => (Kept { bytes: key.as_bytes().to_vec().into(), sealed: false }, value),
+            };
+            let length = |kept: &Kept| kept.bytes.len() as u32 | if kept.sealed { SEALED } else { 0 };
+            let lengths = [bucket.len() as u32, length(&name), length(&value)].map(u32::to_le_bytes);
+            out.put(&[&lengths.concat(), &bucket, &name.bytes, &value.bytes]).map_err(failed)?;
             rows += 1;
         }
     }
@@ -120,16 +158,22 @@ pub(super) fn walk(snapshot: &SnapshotFile, visit: &mut Visit<'_>) -> Result<()>
     let file = File::open(path).map_err(|e| io_fault(format!("open {}", path.display()), &e))?;
     let mut input = Hashing { inner: BufReader::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), at: 0 };
     match walk_rows(&mut input, snapshot.sequence, visit) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(damaged(path, input.at, "it is not what was written")),
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(what)) => Err(damaged(path, input.at, what)),
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(damaged(path, input.at, "it ends early")),
         Err(e) => Err(io_fault(format!("read {}", path.display()), &e)),
     }
 }
 
-fn walk_rows(input: &mut Hashing<BufReader<File>>, sequence: u64, visit: &mut Visit<'_>) -> io::Result<bool> {
-    if input.take(20)? != [&MAGIC[..], &FORMAT.to_le_bytes(), &sequence.to_le_bytes()].concat() {
-        return Ok(false);
+/// What came of a walk: what the disk says, and what is wrong with the rows.
+type Walked = io::Result<Result<(), &'static str>>;
+
+fn walk_rows(input: &mut Hashing<BufReader<File>>, sequence: u64, visit: &mut Visit<'_>) -> Walked {
+    const OTHER: &str = "it is not what was written";
+    let head = input.take(20)?;
+    let known = |format: u32| head == [&MAGIC[..], &format.to_le_bytes(), &sequence.to_le_bytes()].concat();
+    if !known(FORMAT) && !known(1) {
+        return Ok(Err(OTHER));
     }
     let mut rows = 0u64;
     loop {
@@ -137,24 +181,28 @@ fn walk_rows(input: &mut Hashing<BufReader<File>>, sequence: u64, visit: &mut Vi
         if bucket == END {
             break;
         }
-        let (bucket, key, value) = (bucket as usize, input.number()? as usize, input.number()? as usize);
-        if bucket > MAX_BUCKET || key > MAX_KEY || value > MAX_VALUE {
-            return Ok(false);
+        let (bucket, name, value) = (bucket as usize, input.number()?, input.number()?);
+        let sealed = |length: u32| (length & SEALED != 0, (length & !SEALED) as usize);
+        let ((name_sealed, name), (value_sealed, value)) = (sealed(name), sealed(value));
+        if bucket > MAX_BUCKET || name > MAX_KEY + OVERHEAD || value > MAX_VALUE + OVERHEAD {
+            return Ok(Err(OTHER));
         }
-        let (bucket, key) = (input.take(bucket)?, input.take(key)?);
+        let (bucket, name) = (input.take(bucket)?, input.take(name)?);
         let offset = input.at;
         let value = input.take(value)?;
-        let Ok(key) = std::str::from_utf8(&key) else { return Ok(false) };
-        visit(&bucket, key, &value, offset);
+        let row = Row { bucket: &bucket, name: &name, name_sealed, value: &value, value_sealed, offset };
+        if let Err(what) = visit(row) {
+            return Ok(Err(what));
+        }
         rows += 1;
     }
     if input.take(8)? != rows.to_le_bytes() {
-        return Ok(false);
+        return Ok(Err(OTHER));
     }
     let expected = input.hasher.finalize();
     let mut found = [0; 32];
     input.inner.read_exact(&mut found)?;
-    Ok(expected == found && input.inner.read(&mut [0])? == 0)
+    Ok(if expected == found && input.inner.read(&mut [0])? == 0 { Ok(()) } else { Err(OTHER) })
 }
 
 /// Hashes and counts what goes through.

@@ -9,9 +9,19 @@ fn bucket(tenant: &str, plugin: &str, name: &str) -> Bucket {
     Bucket { tenant: Tenant::vouched_for(name_of(tenant)), plugin: name_of(plugin), name: name.to_owned() }
 }
 
-fn open(dir: &Path, options: &Options) -> Result<GuestData> {
-    let lock = Arc::new(FolderLock::take(dir).unwrap());
-    GuestData::open(dir, options, lock)
+/// The data of a store, for the keys are the store's.
+struct Opened(crate::Store);
+
+impl std::ops::Deref for Opened {
+    type Target = GuestData;
+
+    fn deref(&self) -> &GuestData {
+        self.0.data()
+    }
+}
+
+fn open(dir: &Path, options: &Options) -> Result<Opened> {
+    crate::Store::open_with(dir, (&dir.join("key")).into(), options.clone()).map(Opened)
 }
 
 fn small() -> Options {

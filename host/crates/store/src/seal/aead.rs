@@ -11,18 +11,18 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use zeroize::Zeroizing;
 
 /// Bytes of a key.
-pub(super) const KEY: usize = 32;
+pub(crate) const KEY: usize = 32;
 /// Bytes of the salt that a sealed message begins with.
-pub(super) const SALT: usize = 24;
+pub(crate) const SALT: usize = 24;
 /// Bytes of the tag that it ends with.
-pub(super) const TAG: usize = 16;
+pub(crate) const TAG: usize = 16;
 
 /// A tenant's data key. Wiped when dropped.
 pub(crate) struct DataKey(Zeroizing<[u8; KEY]>);
 
 impl DataKey {
     /// A new one.
-    pub(super) fn random() -> Result<Self> {
+    pub(crate) fn random() -> Result<Self> {
         let mut key = Zeroizing::new([0; KEY]);
         fill(&mut *key)?;
         Ok(Self(key))
@@ -32,7 +32,7 @@ impl DataKey {
         bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
     }
 
-    pub(super) fn bytes(&self) -> &[u8; KEY] {
+    pub(crate) fn bytes(&self) -> &[u8; KEY] {
         &self.0
     }
 }
@@ -64,18 +64,23 @@ pub(super) fn derive(key: &[u8; KEY], context: &[&[u8]], salt: &[u8; SALT]) -> R
 }
 
 /// Seals a short message: `salt | ciphertext | tag`.
-pub(super) fn seal(key: &[u8; KEY], context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn seal(key: &[u8; KEY], context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>> {
+    let failed = || Fault::internal("a message could not be sealed");
     let mut salt = [0; SALT];
     fill(&mut salt)?;
     let (key, nonce) = derive(key, context, &salt)?;
-    let mut body = plain.to_vec();
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut body)
-        .map_err(|_| Fault::internal("a message could not be sealed"))?;
-    Ok([&salt[..], &body].concat())
+    // As large as it becomes, so that no plain bytes are left behind where it grew.
+    let mut sealed = Vec::with_capacity(SALT + plain.len() + TAG);
+    sealed.extend_from_slice(&salt);
+    sealed.extend_from_slice(plain);
+    let body = sealed.get_mut(SALT..).ok_or_else(failed)?;
+    let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), body);
+    sealed.extend_from_slice(tag.map_err(|_| failed())?.as_ref());
+    Ok(sealed)
 }
 
 /// Opens what [`seal`] made with the same key and context; none if it is anything else.
-pub(super) fn open(key: &[u8; KEY], context: &[&[u8]], sealed: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+pub(crate) fn open(key: &[u8; KEY], context: &[&[u8]], sealed: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let Some((salt, body)) = sealed.split_first_chunk::<SALT>() else { return Ok(None) };
     let (key, nonce) = derive(key, context, salt)?;
     let mut body = Zeroizing::new(body.to_vec());

@@ -234,7 +234,8 @@ async fn f46_a_really_full_disk() {
             let _ = fs::write(&fill, vec![3; 6 << 20]);
         }
         let settings = [("k".to_owned(), "v".repeat(20_000))].into();
-        let event = Event::SettingsReplaced { tenant: name("acme"), name: name("small"), settings };
+        let event =
+            Event::SettingsReplaced { tenant: name("acme"), name: name("small"), settings, number: 0, sealed: None };
         match record(&store, event).await {
             Ok(()) => acknowledged += 1,
             Err(fault) => {

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use aimass_core::data::{FileName, Format};
 use aimass_core::event::{
-    BatchWork, FileDeleted, FileStored, JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork,
-    Limits, OnError, RowErrors, Settings, UploadWish,
+    AliasDeleted, AliasSet, BatchWork, Canary, Change, DataKeysRewrapped, Deployment, FileDeleted, FileStored,
+    JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork, Limits, OnError, Route, RowErrors,
+    Sealed, SecretDeleted, SecretSet, Settings, Share, TenantErased, UploadWish, VersionDeleted,
 };
 use aimass_core::identity::{Issuer, KeySource, Revocation};
 use proptest::prelude::*;
 
 use super::*;
+use crate::next_configuration;
 use crate::view::rebuild;
 
 /// One step of a random history. Some do not fit the state; they are refused, and must leave nothing.
@@ -22,6 +24,9 @@ enum Step {
     Upload(u8, u8, bool, u64),
     Delete(u8, u8),
     Settings(u8, u8, u8),
+    Secret(u8, u8, u8),
+    Key(u8),
+    Rewrap(Option<u8>),
     Public(u8, u8, bool),
     Limit(u8, u8),
     Mint(u8, Option<u8>),
@@ -39,6 +44,10 @@ enum Step {
     Advance(u8, u8),
     Restart(u8, u8),
     EndJob(u8, u8, bool),
+    Alias(u8, u8, u8, bool),
+    GoBack(u8, u8, u64),
+    DropAlias(u8, u8),
+    DropVersion(u8, u8, u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -48,6 +57,10 @@ fn step() -> impl Strategy<Value = Step> {
         (t.clone(), o.clone(), any::<bool>(), 0..3u64).prop_map(|(t, o, plugin, key)| Step::Upload(t, o, plugin, key)),
         (t.clone(), o.clone()).prop_map(|(t, o)| Step::Delete(t, o)),
         (t.clone(), o.clone(), any::<u8>()).prop_map(|(t, o, v)| Step::Settings(t, o, v)),
+        (t.clone(), o.clone(), any::<u8>()).prop_map(|(t, o, v)| Step::Secret(t, o, v)),
+        t.clone().prop_map(Step::Key),
+        // A tenant that is erased does nothing more, so not too often.
+        proptest::option::weighted(0.3, t.clone()).prop_map(Step::Rewrap),
         (t.clone(), o, any::<bool>()).prop_map(|(t, o, p)| Step::Public(t, o, p)),
         (t.clone(), any::<u8>()).prop_map(|(t, w)| Step::Limit(t, w)),
         (0..9u8, proptest::option::of(t)).prop_map(|(j, t)| Step::Mint(j, t)),
@@ -64,8 +77,63 @@ fn step() -> impl Strategy<Value = Step> {
         (t2.clone(), 0..3u8).prop_map(|(t, id)| Step::Job(t, id)),
         (t2.clone(), 0..3u8).prop_map(|(t, id)| Step::Advance(t, id)),
         (t2.clone(), 0..3u8).prop_map(|(t, id)| Step::Restart(t, id)),
-        (t2, 0..3u8, any::<bool>()).prop_map(|(t, id, done)| Step::EndJob(t, id, done)),
+        (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, id, done)| Step::EndJob(t, id, done)),
+        (t2.clone(), 0..4u8, 1..4u8, any::<bool>()).prop_map(|(t, o, v, canary)| Step::Alias(t, o, v, canary)),
+        (t2.clone(), 0..4u8, 1..4u64).prop_map(|(t, o, number)| Step::GoBack(t, o, number)),
+        (t2.clone(), 0..4u8).prop_map(|(t, o)| Step::DropAlias(t, o)),
+        (t2, 0..4u8, 1..3u64).prop_map(|(t, o, v)| Step::DropVersion(t, o, v)),
     ]
+}
+
+fn route(version: u64, canary: bool) -> Route {
+    let canary = canary.then_some(Canary { version, gate: None, min_requests: 20, after_seconds: None });
+    Route { split: vec![Share { version, weight: 1 }], shadow: None, canary }
+}
+
+/// The alias `prod` says this; or, going back to a deployment, that.
+fn alias_set(tenant: Name, object: Name, route: Route, restores: Option<u64>) -> Event {
+    let change = if restores.is_some() { Change::RolledBack } else { Change::Set };
+    let deployment = Deployment { route, change, restores, gate: None, seen: vec![] };
+    Event::AliasSet(AliasSet { tenant, name: object, alias: name("prod"), deployment })
+}
+
+#[tokio::test]
+async fn a_rollback_goes_past_canaries_and_further_back_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &Options::default()).unwrap();
+    record(&store, created("acme")).await.unwrap();
+    for n in 1..=3 {
+        record(&store, version("acme", "x", n, Digest::of(b""), 0)).await.unwrap();
+    }
+    let (acme, x, prod) = (tenant("acme"), name("x"), name("prod"));
+    let set = |route, restores| record(&store, alias_set(name("acme"), name("x"), route, restores));
+    let row = || store.state().alias(&acme, &x, &prod).unwrap().unwrap();
+    let says = || (row().deployment, row().back);
+    set(route(1, false), None).await.unwrap();
+    assert_eq!(says(), (1, None));
+    set(route(2, true), None).await.unwrap();
+    assert_eq!(says(), (2, Some(1)));
+    set(route(2, false), None).await.unwrap();
+    assert_eq!(says(), (3, Some(1)), "nobody goes back to a canary");
+    set(route(3, false), None).await.unwrap();
+    assert_eq!(says(), (4, Some(3)));
+    set(route(2, false), Some(3)).await.unwrap();
+    assert_eq!(says(), (5, Some(1)));
+    set(route(1, false), Some(1)).await.unwrap();
+    assert_eq!(says(), (6, None));
+    let listed = store.state().deployments(&acme, &x, Some(5), 2).unwrap();
+    assert_eq!(listed.iter().map(|row| row.number).collect::<Vec<_>>(), [4, 3], "newest first, in pages");
+
+    assert_eq!(
+        set(route(4, false), None).await.unwrap_err().code(),
+        aimass_core::Code::Conflict,
+        "there is no version 4"
+    );
+    record(&store, Event::ObjectDeleted { tenant: name("acme"), name: name("x") }).await.unwrap();
+    assert!(store.state().aliases(&acme, &x, None, 9).unwrap().is_empty());
+    assert!(store.state().deployments(&acme, &x, None, 9).unwrap().is_empty());
+    assert_eq!(set(route(1, false), None).await.unwrap_err().code(), aimass_core::Code::NotFound);
+    store.close().await;
 }
 
 fn file(n: u8) -> FileName {
@@ -145,9 +213,36 @@ async fn take(store: &Store, step: Step) {
                 Event::JobEnded(JobEnded { tenant: t(n), id: id.to_string(), outcome, errors })
             }
             Step::Delete(n, object) => Event::ObjectDeleted { tenant: t(n), name: o(object) },
-            Step::Settings(n, object, v) => {
+            Step::Settings(n, object, v) if v % 3 == 0 => {
+                // As a release wrote them before they were sealed.
                 let settings = Settings::from([("v".to_owned(), v.to_string())]);
-                Event::SettingsReplaced { tenant: t(n), name: o(object), settings }
+                Event::SettingsReplaced { tenant: t(n), name: o(object), settings, number: 0, sealed: None }
+            }
+            Step::Settings(n, object, v) => {
+                let number = next_configuration(state, &Tenant::vouched_for(t(n)), &o(object))?;
+                let (settings, sealed) = (Settings::new(), Some(Sealed::new(vec![v])));
+                Event::SettingsReplaced { tenant: t(n), name: o(object), settings, number, sealed }
+            }
+            Step::Secret(n, object, v) => {
+                let number = next_configuration(state, &Tenant::vouched_for(t(n)), &o(object))?;
+                let (tenant, name, key) = (t(n), o(object), (v % 4).to_string());
+                match v % 3 {
+                    0 => Event::SecretDeleted(SecretDeleted { tenant, name, key, number }),
+                    _ => Event::SecretSet(SecretSet { tenant, name, key, number, sealed: Sealed::new(vec![v]) }),
+                }
+            }
+            Step::Key(n) => {
+                let (ring, key) = ("r".to_owned(), n.to_string());
+                Event::DataKeyCreated { tenant: t(n), ring, generation: 1, key }
+            }
+            Step::Rewrap(erased) => {
+                let rows = state.data_keys()?.into_iter().filter(|row| erased.is_none_or(|n| row.tenant != t(n)));
+                let keys = rows.map(|row| (row.tenant, "w".to_owned())).collect();
+                let others = DataKeysRewrapped { ring: "r".to_owned(), generation: 2, keys };
+                match erased {
+                    Some(n) => Event::TenantErased(TenantErased { tenant: t(n), others }),
+                    None => Event::DataKeysRewrapped(others),
+                }
             }
             Step::Public(n, object, public) => Event::PublicAccessSet { tenant: t(n), name: o(object), public },
             Step::Mint(jti, n) => Event::TokenMinted {
@@ -182,6 +277,14 @@ async fn take(store: &Store, step: Step) {
                 Event::RoleSet { tenant: t(n), name: o(role), scopes: vec!["models:read".to_owned()] }
             }
             Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
+            Step::Alias(n, object, version, canary) => alias_set(t(n), o(object), route(version.into(), canary), None),
+            Step::GoBack(n, object, number) => alias_set(t(n), o(object), route(1, false), Some(number)),
+            Step::DropAlias(n, object) => {
+                Event::AliasDeleted(AliasDeleted { tenant: t(n), name: o(object), alias: name("prod") })
+            }
+            Step::DropVersion(n, object, version) => {
+                Event::VersionDeleted(VersionDeleted { tenant: t(n), name: o(object), version })
+            }
         };
         Ok((Some(event), ()))
     });

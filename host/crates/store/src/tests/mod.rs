@@ -4,6 +4,7 @@ mod backup;
 mod crash;
 mod faults;
 mod index;
+mod keys;
 mod sealing;
 mod writes;
 
@@ -46,7 +47,7 @@ fn inspection() -> Inspection {
 }
 
 fn open(dir: &Path, options: &Options) -> Result<Store> {
-    Store::open_with(dir, &dir.join("key"), options.clone())
+    Store::open_with(dir, (&dir.join("key")).into(), options.clone())
 }
 
 /// Records an event as it is.

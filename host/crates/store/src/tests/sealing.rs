@@ -5,19 +5,51 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aimass_core::Code;
-use aimass_core::event::Event;
+use aimass_core::event::{Event, SecretSet, Settings};
+use aimass_core::seam::{Bucket, Configuration as _};
 
-use super::{blob, created, open, record, tenant, version};
-use crate::Store;
+use super::{blob, created, name, open, record, tenant, version};
+use crate::log::Log;
 use crate::options::Options;
+use crate::{Store, seal_secret, seal_settings};
 
 const SECRET: &[u8] = b"planted-secret-5d1f0a7c";
+
+fn bucket(tenant_name: &str) -> Bucket {
+    Bucket { tenant: tenant(tenant_name), plugin: name("hello"), name: String::new() }
+}
+
+fn text() -> String {
+    String::from_utf8(SECRET.to_vec()).unwrap()
+}
 
 async fn filled(dir: &Path) -> aimass_core::Digest {
     let store = open(dir, &Options::default()).unwrap();
     record(&store, created("acme")).await.unwrap();
     let digest = blob(&store, "acme", SECRET).await;
     record(&store, version("acme", "hello", 1, digest, SECRET.len() as u64)).await.unwrap();
+    let seal = store.seal(&tenant("acme")).await.unwrap();
+    let settings = Settings::from([("a".to_owned(), text())]);
+    let sealed = seal_settings(&seal, &name("hello"), 1, &settings).unwrap();
+    record(
+        &store,
+        Event::SettingsReplaced {
+            tenant: name("acme"),
+            name: name("hello"),
+            settings: Settings::new(),
+            number: 1,
+            sealed: Some(sealed),
+        },
+    )
+    .await
+    .unwrap();
+    let sealed = seal_secret(&seal, &name("hello"), "s", 2, &text()).unwrap();
+    let set = SecretSet { tenant: name("acme"), name: name("hello"), key: "s".to_owned(), number: 2, sealed };
+    record(&store, Event::SecretSet(set)).await.unwrap();
+    let large = text().repeat(100);
+    let changes = [("small", text()), ("large", large), (&text(), "a key".to_owned())];
+    let changes = changes.map(|(key, value)| (key.to_owned(), Some(value.into()))).to_vec();
+    store.key_value().set(&bucket("acme"), changes).await.unwrap();
     store.close().await;
     digest
 }
@@ -41,6 +73,19 @@ async fn a_planted_secret_is_not_on_the_disk() {
     assert!(!names.is_empty(), "the search finds what is there");
     let store = open(dir.path(), &Options::default()).unwrap();
     assert_eq!(&store.blobs().read(&tenant("acme"), &digest).await.unwrap()[..], SECRET);
+    let data = store.key_value();
+    assert_eq!(data.get(&bucket("acme"), "small").await.unwrap().unwrap(), SECRET);
+    assert_eq!(data.get(&bucket("acme"), "large").await.unwrap().unwrap().len(), 100 * SECRET.len());
+    assert_eq!(data.get(&bucket("acme"), &text()).await.unwrap().unwrap(), "a key");
+    let configuration = store.configuration(&tenant("acme"), &name("hello"), None).unwrap();
+    assert_eq!(configuration.row().number, 2);
+    let values = configuration.open().unwrap();
+    assert_eq!((values.get("a"), values.get("s")), (Some(&*text()), Some(&*text())));
+    assert!(!format!("{configuration:?} {values:?}").contains(&text()));
+    // The one before, by its number, without the secret.
+    let first = store.configuration(&tenant("acme"), &name("hello"), Some(1)).unwrap();
+    assert_eq!(first.open().unwrap().iter().collect::<Vec<_>>(), [("a", &*text())]);
+    assert_eq!(store.configuration(&tenant("acme"), &name("hello"), Some(3)).unwrap_err().code(), Code::NotFound);
     assert_eq!(fs::metadata(dir.path().join("key")).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
@@ -63,7 +108,8 @@ async fn a_start_without_the_right_key_is_refused() {
     fs::write(&key, fs::read(other.path().join("key")).unwrap()).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     refused("another node's");
-    let at = right.len() - 10;
+    let keys = b"\"generations\":{\"1\":\"";
+    let at = right.windows(keys.len()).position(|part| part == keys).unwrap() + keys.len();
     let mut damaged = right.clone();
     damaged[at] = if damaged[at] == b'0' { b'1' } else { b'0' };
     fs::write(&key, damaged).unwrap();
@@ -123,7 +169,7 @@ async fn a_blob_of_before_there_was_sealing_is_read_and_sealed_when_it_comes_aga
     fs::write(&path, SECRET).unwrap();
     fs::write(dir.path().join("schema"), "1\n").unwrap();
     let store = open(dir.path(), &Options::default()).unwrap();
-    assert_eq!(fs::read_to_string(dir.path().join("schema")).unwrap(), "2\n");
+    assert_eq!(fs::read_to_string(dir.path().join("schema")).unwrap(), "3\n");
     assert_eq!(&store.blobs().read(&tenant("acme"), &digest).await.unwrap()[..], SECRET);
     blob(&store, "acme", SECRET).await;
     assert!(!holds(&path, SECRET));
@@ -141,4 +187,45 @@ async fn a_data_key_is_made_once() {
         store.blobs().read(&acme, &digest).await.unwrap();
     }
     assert_eq!(store.sequence(), 1);
+}
+
+#[tokio::test]
+async fn key_value_data_of_before_there_was_sealing_is_read_and_then_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = dir.path().join("kv");
+    fs::create_dir_all(&kv).unwrap();
+    let mut log = Log::open(&kv, Options::default(), &mut |_| Ok(())).unwrap();
+    let put = |record: &mut Vec<u8>, bytes: &[u8]| {
+        record.extend((bytes.len() as u32).to_le_bytes());
+        record.extend_from_slice(bytes);
+    };
+    let mut record = Vec::new();
+    for part in [b"acme\0hello\0", &b"small"[..], SECRET, b"large", &SECRET.repeat(100), b"n", b"41"] {
+        put(&mut record, part);
+    }
+    log.append(&[record]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let store = open(dir.path(), &Options::default()).unwrap();
+    let data = store.key_value();
+    let check = async || {
+        assert_eq!(data.get(&bucket("acme"), "small").await.unwrap().unwrap(), SECRET);
+        assert_eq!(data.get(&bucket("acme"), "large").await.unwrap().unwrap(), SECRET.repeat(100));
+        assert_eq!(data.keys(&bucket("acme"), None, 9).await.unwrap(), ["large", "n", "small"]);
+    };
+    check().await;
+    assert_eq!(data.increment(&bucket("acme"), "n", 1).await.unwrap(), 42);
+    store.settle().await.unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while files(&kv).iter().any(|path| holds(path, SECRET)) {
+        assert!(std::time::Instant::now() < end, "it is not sealed");
+        // The snapshot is looked at behind a group.
+        data.increment(&bucket("acme"), "n", 0).await.unwrap();
+    }
+    check().await;
+    drop((data, store));
+    let store = open(dir.path(), &Options::default()).unwrap();
+    let data = store.key_value();
+    assert_eq!(data.get(&bucket("acme"), "small").await.unwrap().unwrap(), SECRET);
+    assert_eq!(data.get(&bucket("acme"), "n").await.unwrap().unwrap(), "42");
 }

@@ -5,7 +5,6 @@ use aimass_core::event::Settings;
 use aimass_core::{Code, Fault};
 
 use super::*;
-use crate::State;
 
 #[tokio::test]
 async fn what_is_written_is_read_before_and_after_a_restart() {
@@ -18,31 +17,38 @@ async fn what_is_written_is_read_before_and_after_a_restart() {
     }
     let settings = Settings::from([("a".to_owned(), "b".to_owned())]);
     let (tenant_name, object) = (name("acme"), name("hello"));
-    let event =
-        Event::SettingsReplaced { tenant: tenant_name.clone(), name: object.clone(), settings: settings.clone() };
+    let seal = store.seal(&tenant("acme")).await.unwrap();
+    let event = Event::SettingsReplaced {
+        tenant: tenant_name.clone(),
+        name: object.clone(),
+        settings: Settings::new(),
+        number: 1,
+        sealed: Some(crate::seal_settings(&seal, &object, 1, &settings).unwrap()),
+    };
     record(&store, event).await.unwrap();
     let event = Event::PublicAccessSet { tenant: tenant_name.clone(), name: object.clone(), public: true };
     record(&store, event).await.unwrap();
 
     let acme = tenant("acme");
-    let check = |state: State<'_>| {
+    let check = |store: &Store| {
+        let state = store.state();
         let row = state.object(&acme, &object).unwrap().unwrap();
         assert_eq!((row.latest, row.deleted, row.public), (3, false, true));
         let versions = state.versions(&acme, &object, Some(1), 9).unwrap();
         assert_eq!(versions.iter().map(|v| v.version).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(versions[0].created_by, "system");
-        assert_eq!(state.settings(&acme, &object).unwrap(), settings);
+        assert_eq!(store.configuration(&acme, &object, None).unwrap().settings().unwrap(), settings);
         assert_eq!(state.idempotent(&acme, "hello-2").unwrap().unwrap().version, 2);
         assert_eq!(state.objects(&acme, Kind::Plugin, None, 9).unwrap().len(), 1);
         assert!(state.objects(&acme, Kind::Model, None, 9).unwrap().is_empty());
         assert!(state.object(&tenant("other"), &object).unwrap().is_none());
     };
-    check(store.state());
+    check(&store);
     store.clone().close().await;
     assert_eq!(record(&store, created("late")).await.unwrap_err().code(), Code::Unavailable);
     drop(store);
     let store = open(dir.path(), &Options::default()).unwrap();
-    check(store.state());
+    check(&store);
     assert_eq!(&store.blobs().read(&acme, &digest).await.unwrap()[..], b"wasm");
     assert_eq!(store.verify_chain().unwrap().records, store.sequence());
 }
@@ -226,7 +232,7 @@ async fn events_that_do_not_fit_are_not_recorded() {
     record(&store, created("acme")).await.unwrap();
     record(&store, version("acme", "x", 1, Digest::of(b""), 0)).await.unwrap();
     let settings = Settings::from([("k".to_owned(), "v".repeat(70_000))]);
-    let large = Event::SettingsReplaced { tenant: name("acme"), name: name("x"), settings };
+    let large = Event::SettingsReplaced { tenant: name("acme"), name: name("x"), settings, number: 0, sealed: None };
     assert_eq!(record(&store, large).await.unwrap_err().code(), Code::PayloadTooLarge);
     assert_eq!(store.sequence(), 2);
 }
@@ -258,7 +264,8 @@ async fn f48_200_writers_do_not_deadlock() {
         }
     };
     tokio::time::timeout(Duration::from_secs(300), all).await.unwrap();
-    assert_eq!(store.sequence(), 200 * rounds);
+    // And the tenant's data key.
+    assert_eq!(store.sequence(), 200 * rounds + 1);
     assert_eq!(store.state().revoked().unwrap().len() as u64, 200 * rounds);
     assert!(store.verify_chain().unwrap().first_bad.is_none());
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::rows::{DataKeyRow, IdempotentRow, ObjectRow, TenantRow, TokenRow, UploadOutcome, VersionRow};
 use super::state::State;
-use super::{identity, keys, uploads};
+use super::{configuration, deployments, erasure, identity, keys, uploads};
 use crate::journal::Record;
 
 /// sled makes files of large values and does not sync them; so none is large.
@@ -28,6 +28,9 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             if state.tenant(tenant)?.is_some() {
                 return Err(conflict(format!("the tenant `{tenant}` exists already")));
             }
+            if state.is_erased(tenant)? {
+                return Err(conflict(format!("a tenant `{tenant}` was erased; its name is not given again")));
+            }
             put(
                 &mut out,
                 keys::tenant(tenant),
@@ -38,6 +41,9 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             // What is sealed under the first one could not be read any more.
             if state.has_data_key(tenant)? {
                 return Err(conflict(format!("the tenant `{tenant}` has a data key already")));
+            }
+            if state.is_erased(tenant)? {
+                return Err(Fault::not_found());
             }
             let row =
                 DataKeyRow { tenant: tenant.clone(), ring: ring.clone(), generation: *generation, key: key.clone() };
@@ -136,23 +142,35 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         Event::ObjectDeleted { tenant, name } => {
             let object = living(state, tenant, name)?;
             for row in state.rows::<VersionRow>(&keys::versions(tenant, name), None, usize::MAX, |_| true)? {
-                out.push((keys::version(tenant, name, row.version), None));
-                if let Some(key) = row.idempotency_key {
-                    // It may have been used again since, for another object.
-                    let key = keys::idempotent(tenant, &key);
-                    let is_ours = |i: &IdempotentRow| i.name == *name && i.version == row.version;
-                    if state.row(&key)?.as_ref().is_some_and(is_ours) {
-                        out.push((key, None));
-                    }
-                }
+                drop_version(state, &mut out, tenant, &row)?;
             }
             out.push((keys::settings(tenant, name), None));
+            deployments::forget(state, &mut out, tenant, name)?;
+            configuration::delete_all(state, &mut out, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { deleted: true, public: false, ..object })?;
         }
-        Event::SettingsReplaced { tenant, name, settings } => {
-            living(state, tenant, name)?;
-            put(&mut out, keys::settings(tenant, name), settings)?;
+        Event::AliasSet(_) | Event::AliasDeleted(_) | Event::VersionDeleted(_) => {
+            deployments::changes(state, record, &mut out)?;
         }
+        Event::SettingsReplaced { tenant, name, settings, number, sealed } => {
+            living(state, tenant, name)?;
+            match sealed {
+                Some(sealed) => {
+                    configuration::replace_settings(state, &mut out, record, (tenant, name), (*number, sealed))?;
+                }
+                None => put(&mut out, keys::settings(tenant, name), settings)?,
+            }
+        }
+        Event::SecretSet(set) => {
+            living(state, &set.tenant, &set.name)?;
+            configuration::set_secret(state, &mut out, record, set)?;
+        }
+        Event::SecretDeleted(gone) => {
+            living(state, &gone.tenant, &gone.name)?;
+            configuration::delete_secret(state, &mut out, record, gone)?;
+        }
+        Event::DataKeysRewrapped(rewrapped) => erasure::rewrap(state, &mut out, rewrapped)?,
+        Event::TenantErased(erased) => erasure::erase(state, &mut out, erased, time_ms)?,
         Event::Read { .. }
         | Event::IntegrityFailed { .. }
         | Event::SigningKeyRotated { .. }
@@ -195,8 +213,22 @@ pub(super) fn must_exist(state: &State<'_>, tenant: &Name) -> Result<()> {
     state.tenant(tenant)?.map(drop).ok_or_else(Fault::not_found)
 }
 
-fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
+pub(super) fn living(state: &State<'_>, tenant: &Name, name: &Name) -> Result<ObjectRow> {
     state.object_of(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)
+}
+
+/// Takes a version out of the view, with what was remembered of its upload.
+pub(super) fn drop_version(state: &State<'_>, out: &mut Changes, tenant: &Name, row: &VersionRow) -> Result<()> {
+    out.push((keys::version(tenant, &row.name, row.version), None));
+    if let Some(key) = &row.idempotency_key {
+        // It may have been used again since, for another object.
+        let key = keys::idempotent(tenant, key);
+        let is_ours = |i: &IdempotentRow| i.name == row.name && i.version == row.version;
+        if state.row(&key)?.as_ref().is_some_and(is_ours) {
+            out.push((key, None));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn conflict(detail: impl Into<String>) -> Fault {
@@ -204,10 +236,14 @@ pub(super) fn conflict(detail: impl Into<String>) -> Fault {
 }
 
 pub(super) fn put(out: &mut Changes, key: Vec<u8>, row: &impl Serialize) -> Result<()> {
-    let value = serde_json::to_vec(row).map_err(Fault::internal)?;
+    put_bytes(out, key, &serde_json::to_vec(row).map_err(Fault::internal)?)
+}
+
+/// A row that is no JSON: JSON makes bytes larger.
+pub(super) fn put_bytes(out: &mut Changes, key: Vec<u8>, value: &[u8]) -> Result<()> {
     if key.len() + value.len() > MAX_ROW {
         return Err(Fault::new(Code::PayloadTooLarge, format!("what is kept of it is over {} KiB", MAX_ROW >> 10)));
     }
-    out.push((key, Some(value)));
+    out.push((key, Some(value.to_vec())));
     Ok(())
 }

@@ -65,9 +65,28 @@ pub(super) fn idempotent(tenant: &Name, key: &str) -> Vec<u8> {
     [b"I", tenant.as_str().as_bytes(), b"\0", key.as_bytes()].concat()
 }
 
-/// Rows of kinds that came later have a word for a tag, so that two that are added at once do not share one.
-fn tagged(tag: &str, tenant: &Name) -> Vec<u8> {
+/// Rows of kinds that came later have a word for a tag, so that two that are added at once do not share one. The tenant
+/// comes next, so that all of its rows can be found.
+pub(super) fn tagged(tag: &str, tenant: &Name) -> Vec<u8> {
     [b"\x01", tag.as_bytes(), b"\0", tenant.as_str().as_bytes(), b"\0"].concat()
+}
+
+/// What the keys of a tenant's rows begin with, but for the rows with a word for a tag, that of the tenant itself and
+/// those of its tokens, which stand under their ids.
+pub(super) fn lettered(tenant: &Name) -> [Vec<u8>; 5] {
+    [b'O', b'V', b'S', b'L', b'I'].map(|tag| [&[tag], tenant.as_str().as_bytes(), b"\0"].concat())
+}
+
+/// What every row with a word for a tag begins with.
+pub(super) fn all_tagged() -> Vec<u8> {
+    vec![1]
+}
+
+/// Whether this is the key of a tenant's row that has a word for a tag.
+pub(super) fn is_tagged(key: &[u8], tenant: &Name) -> bool {
+    let mut fields = key.split(|&b| b == 0);
+    // These stand under an issuer and an audience, which may be called anything.
+    fields.next() != Some(b"\x01issuer-pair") && fields.next() == Some(tenant.as_str().as_bytes())
 }
 
 pub(super) fn all_data_keys() -> Vec<u8> {

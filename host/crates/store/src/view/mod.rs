@@ -1,7 +1,10 @@
 //! The view: the state that the journal describes, in sled, as an index that may be lost at any time.
 
 mod apply;
+mod configuration;
+mod deployments;
 mod egress;
+mod erasure;
 mod identity;
 mod index;
 mod jobs;
@@ -12,6 +15,8 @@ mod state;
 mod uploads;
 
 pub(crate) use apply::changes;
+pub use configuration::{ConfigurationRow, SecretRow};
+pub use deployments::{AliasRow, DeploymentRow};
 pub use identity::{IssuerRow, RoleRow};
 pub(crate) use index::Index;
 pub use jobs::{FileRow, JobRow};

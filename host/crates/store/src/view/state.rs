@@ -1,6 +1,6 @@
 //! Reading the state, committed or about to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aimass_core::event::{Kind, Settings};
@@ -95,11 +95,8 @@ impl<'a> State<'a> {
         self.rows(&keys::versions(tenant.name(), name), after, limit, |_| true)
     }
 
-    /// A plugin's settings; empty if none were ever set.
-    ///
-    /// # Errors
-    /// If the index cannot be read.
-    pub fn settings(&self, tenant: &Tenant, name: &Name) -> Result<Settings> {
+    /// A plugin's settings of before they were sealed; empty if there are none.
+    pub(crate) fn plain_settings(&self, tenant: &Tenant, name: &Name) -> Result<Settings> {
         Ok(self.row(&keys::settings(tenant.name(), name))?.unwrap_or_default())
     }
 
@@ -170,6 +167,14 @@ impl<'a> State<'a> {
         failed.map_or(Ok(live), Err)
     }
 
+    /// The digests of all blobs that somebody's version, or upload under way, names.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn named_digests(&self) -> Result<BTreeSet<Digest>> {
+        Ok(self.live_blobs()?.into_keys().map(|(_, digest)| digest).collect())
+    }
+
     pub(super) fn object_of(&self, tenant: &Name, name: &Name) -> Result<Option<ObjectRow>> {
         self.row(&keys::object(tenant, name))
     }
@@ -179,6 +184,30 @@ impl<'a> State<'a> {
             Some(value) => value.as_deref().map(decode).transpose(),
             None => self.index.get(key)?.map(|value| decode(&value)).transpose(),
         }
+    }
+
+    /// A row that is no JSON.
+    pub(super) fn bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.pending.and_then(|p| p.get(key)) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(self.index.get(key)?.map(|value| value.to_vec())),
+        }
+    }
+
+    /// The keys of a tenant's rows, but for its own and those of its tokens.
+    pub(super) fn keys_of(&self, tenant: &Name) -> Result<Vec<Vec<u8>>> {
+        let mut found = Vec::new();
+        for prefix in keys::lettered(tenant) {
+            self.scan(&prefix, None, &mut |key, _| {
+                found.push(key.to_vec());
+                true
+            })?;
+        }
+        self.scan(&keys::all_tagged(), None, &mut |key, _| {
+            found.extend(keys::is_tagged(key, tenant).then(|| key.to_vec()));
+            true
+        })?;
+        Ok(found)
     }
 
     pub(super) fn rows<T: DeserializeOwned>(

@@ -1,0 +1,176 @@
+//! `/api/v1/{plugins,models}/{name}/aliases`, `…/deployments` and `…/diff`.
+
+use std::sync::Arc;
+
+use aimass_core::event::Kind;
+use aimass_core::name::version_number;
+use aimass_core::{Fault, Name, Result};
+use aimass_platform::{AliasDocument, AliasWish, DeployWish, DeploymentDocument, DiffDocument, Page, PromoteWish};
+use axum::Json as Answer;
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{ETAG, IF_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::extract::{Ask, Json, Paging, Params, Query};
+use crate::problem::Rejection;
+
+/// Which of the two the path is about.
+pub(crate) struct Of(Kind);
+
+impl<S: Sync> FromRequestParts<S> for Of {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let plugins = parts.uri.path().starts_with("/api/v1/plugins/");
+        Ok(Self(if plugins { Kind::Plugin } else { Kind::Model }))
+    }
+}
+
+/// `If-Match: "7"`: the number of the deployment that an alias was made by.
+pub(crate) struct Expected(Option<u64>);
+
+impl<S: Sync> FromRequestParts<S> for Expected {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        Ok(Self(expected(&parts.headers)?))
+    }
+}
+
+fn expected(headers: &HeaderMap) -> Result<Option<u64>> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let tag = value.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
+    tag.map(Some).ok_or_else(|| Fault::invalid("`If-Match` is the number of an alias's deployment in double quotes"))
+}
+
+/// An alias with its entity tag.
+fn tagged(document: AliasDocument) -> Response {
+    ([(ETAG, format!("\"{}\"", document.deployment))], Answer(document)).into_response()
+}
+
+pub(crate) async fn aliases(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    params: Params,
+    Query(paging): Query<Paging>,
+) -> Result<Answer<Page<AliasDocument>>, Rejection> {
+    let (name, after) = (params.get("name")?, paging.after::<Name>()?);
+    Ok(Answer(app.platform().aliases(ask.asked(), (kind, &name), after.as_ref(), paging.limit)?))
+}
+
+pub(crate) async fn alias(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    params: Params,
+) -> Result<Response, Rejection> {
+    Ok(tagged(app.platform().alias(ask.asked(), (kind, &params.get("name")?), &params.get("alias")?)?))
+}
+
+pub(crate) async fn set_alias(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    Expected(expected): Expected,
+    params: Params,
+    Json(wish): Json<AliasWish>,
+) -> Result<Response, Rejection> {
+    let (name, alias) = (params.get("name")?, params.get("alias")?);
+    Ok(tagged(app.platform().set_alias(ask.asked(), (kind, &name), alias, wish, expected).await?))
+}
+
+pub(crate) async fn delete_alias(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    Expected(expected): Expected,
+    params: Params,
+) -> Result<StatusCode, Rejection> {
+    let (name, alias) = (params.get("name")?, params.get("alias")?);
+    app.platform().delete_alias(ask.asked(), (kind, &name), alias, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn promote(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    Expected(expected): Expected,
+    params: Params,
+    Json(wish): Json<PromoteWish>,
+) -> Result<Response, Rejection> {
+    let (name, alias) = (params.get("name")?, params.get("alias")?);
+    Ok(tagged(app.platform().promote(ask.asked(), (kind, &name), &alias, wish, expected).await?))
+}
+
+pub(crate) async fn roll_back(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    Expected(expected): Expected,
+    params: Params,
+) -> Result<Response, Rejection> {
+    let (name, alias) = (params.get("name")?, params.get("alias")?);
+    Ok(tagged(app.platform().roll_back(ask.asked(), (kind, &name), &alias, expected).await?))
+}
+
+pub(crate) async fn deploy(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    Expected(expected): Expected,
+    params: Params,
+    Json(wish): Json<DeployWish>,
+) -> Result<Response, Rejection> {
+    let name = params.get("name")?;
+    Ok(tagged(app.platform().deploy(ask.asked(), (kind, &name), wish, expected).await?))
+}
+
+pub(crate) async fn deployments(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    params: Params,
+    Query(paging): Query<Paging>,
+) -> Result<Answer<Page<DeploymentDocument>>, Rejection> {
+    let (name, after) = (params.get("name")?, paging.after_version()?);
+    Ok(Answer(app.platform().deployments(ask.asked(), (kind, &name), after, paging.limit)?))
+}
+
+pub(crate) async fn delete_version(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    params: Params,
+) -> Result<StatusCode, Rejection> {
+    let (name, version) = (params.get("name")?, params.version()?.unwrap_or_default());
+    app.platform().delete_version(ask.asked(), (kind, &name), version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `?from=2&to=3`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Versions {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+pub(crate) async fn diff(
+    State(app): State<Arc<App>>,
+    ask: Ask,
+    Of(kind): Of,
+    params: Params,
+    Query(versions): Query<Versions>,
+) -> Result<Answer<DiffDocument>, Rejection> {
+    let number = |text: &Option<String>| {
+        version_number(text.as_deref().ok_or_else(|| Fault::invalid("name two versions: `?from=2&to=3`"))?)
+    };
+    let (from, to) = (number(&versions.from)?, number(&versions.to)?);
+    Ok(Answer(app.platform().diff(ask.asked(), (kind, &params.get("name")?), from, to)?))
+}

@@ -1,0 +1,18 @@
+//! Which versions serve under a name: aliases, canaries with gates, rollback, and the history of it all.
+
+mod aliases;
+mod diff;
+mod live;
+mod rollout;
+mod route;
+mod shadow;
+
+pub use aliases::{AliasDocument, DeploymentDocument, VersionFigures};
+pub use diff::{Changed, DiffDocument, Names, PortChange};
+pub use live::Routing;
+pub(crate) use live::{Live, only};
+pub use rollout::PromoteWish;
+pub(crate) use rollout::Rollouts;
+pub use route::{AliasWish, DeployWish};
+pub use shadow::ShadowFigures;
+pub(crate) use shadow::{Shadowed, Shadows};
