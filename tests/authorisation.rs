@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{ALL_SCOPES, Client, Server, guests};
 
 /// The path with the first tenant's things in it.
-fn concrete(route: &Route, jti: &str) -> String {
+fn concrete(route: &Route, jti: &str, asset: &str) -> String {
     let model = if route.path.contains("{model}") { "hello" } else { "" };
     let name = if route.path.contains("/models/{name}") { "tiny" } else { "hello" };
     route
@@ -18,6 +18,9 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{kid}", "k")
         .replace("{key}", "s")
         .replace("{upload}", "0198c0de000070008000000000000000")
+        .replace("{webhook}", "done")
+        .replace("{delivery}", "msg_0198c0de000070008000000000000000")
+        .replace("{invocation}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
         .replace("{file}", "rows.csv")
         .replace("{job}", "0198c0de000070008000000000000000")
@@ -28,6 +31,7 @@ fn concrete(route: &Route, jti: &str) -> String {
         .replace("{name}", name)
         .replace("{model}", model)
         .replace("{version}", "1")
+        .replace("{asset}", asset)
 }
 
 /// A call of gRPC: the message names the plugin. What a refusal says stands in the answer's head, so HTTP/1.1 will do;
@@ -78,15 +82,32 @@ fn f35_every_route_is_guarded() {
     acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
     acme.put("/api/v1/files/rows.csv", b"a,b\n1,2\n").expect(201);
+    let webhook = json!({ "name": "done", "url": "https://hooks.example.com/" });
+    acme.post("/api/v1/webhooks", &webhook).expect(201);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
     let jti = tokens["items"][0]["jti"].as_str().unwrap();
 
+    let page = server.anonymous().get("/console/sign-in").expect(200).text();
+    let asset = page.split("/console/assets/").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+
     let mut covered = BTreeSet::new();
     for route in routes() {
-        let path = concrete(&route, jti);
+        let path = concrete(&route, jti, asset);
         let anonymous = call(&server.anonymous(), &route, &path);
         if route.access == Access::Public {
-            assert!(anonymous.status < 400, "{} {path}: {}", route.method, anonymous.status);
+            // Whoever signs in without a token is nobody.
+            let refused = route.method == "POST" && path == "/console/sign-in";
+            assert!(anonymous.status < 400 || refused && anonymous.status == 401, "{path}: {}", anonymous.status);
+            covered.insert((route.method.to_string(), route.path));
+            continue;
+        }
+        if route.access == Access::Session {
+            // What the console's pages give to whom is asked in `console`.
+            let forged = [("cookie", "aimass-console=00; __Secure-aimass-console=00")];
+            for answer in [anonymous, server.anonymous().send(route.method.as_str(), &path, &forged, b"form-key=00")] {
+                assert_eq!(answer.status, 303, "{} {path} without a session: {}", route.method, answer.text());
+                assert!(answer.header("location").starts_with("/console/sign-in"), "{path}");
+            }
             covered.insert((route.method.to_string(), route.path));
             continue;
         }
@@ -102,14 +123,15 @@ fn f35_every_route_is_guarded() {
             }
             Access::Token => ALL_SCOPES.iter().copied().filter(|s| !s.ends_with(":invoke")).collect(),
             Access::Operator => ALL_SCOPES.to_vec(),
-            Access::Public => unreachable!(),
+            Access::Public | Access::Session => unreachable!(),
         };
         let weak = call(&server.token("acme", &scopes), &route, &path);
         assert_eq!(weak.status, 403, "{} {path} with too little scope", route.method);
 
         let theirs = call(&other, &route, &path);
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
-        let names_something = ["{name}", "{jti}", "{model}", "{upload}", "{signer}", "{job}"]
+        let names_something =
+            ["{name}", "{jti}", "{model}", "{upload}", "{signer}", "{job}", "{invocation}", "{webhook}"]
             .iter()
             .any(|part| route.path.contains(part));
         match route.access {

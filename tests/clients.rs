@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Server, files, guests, python};
 
 /// A tenant with the plugin `file-type` and the model `magika`, as the tour makes them.
-fn with_file_type(server: &Server) -> crate::support::Client {
+pub fn with_file_type(server: &Server) -> crate::support::Client {
     let acme = server.tenant("acme");
     let magika = files::magika();
     acme.put("/api/v1/models/magika", &std::fs::read(&magika.model).unwrap()).expect(201);

@@ -39,12 +39,16 @@ fn holding(folder: &Path, planted: &[&str]) -> Vec<(PathBuf, String)> {
     for path in files(folder) {
         let bytes = fs::read(&path).unwrap();
         for secret in planted {
-            if bytes.windows(secret.len()).any(|part| part == secret.as_bytes()) {
+            if holds(&bytes, secret.as_bytes()) {
                 found.push((path.clone(), (*secret).to_owned()));
             }
         }
     }
     found
+}
+
+fn holds(bytes: &[u8], what: &[u8]) -> bool {
+    memchr::memmem::find(bytes, what).is_some()
 }
 
 fn backup(server: &Server, to: &Path) {
@@ -251,4 +255,140 @@ fn f40_an_erased_tenant_is_gone_from_the_server_and_from_an_older_backup() {
     restore(&old, &restored);
     check(Server::on(&restored, &["--key-file", key.to_str().unwrap()]));
     assert_eq!(holding(&restored, &["hush"]), []);
+}
+
+/// The pages of a process that it has written to and that are in memory, one behind the other. The rest of its address
+/// space is reserved, and holds nothing.
+fn memory(pid: u32) -> Vec<u8> {
+    use std::os::unix::fs::FileExt as _;
+    const PAGE: u64 = 4096;
+    let open = |what: &str| fs::File::open(format!("/proc/{pid}/{what}")).unwrap();
+    let (memory, pages) = (open("mem"), open("pagemap"));
+    let mut found = vec![];
+    for line in fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines() {
+        let mut fields = line.split(' ');
+        let (low, high) = fields.next().unwrap().split_once('-').unwrap();
+        if !fields.next().unwrap().contains('w') {
+            continue;
+        }
+        let [low, high] = [low, high].map(|hex| u64::from_str_radix(hex, 16).unwrap() / PAGE);
+        let mut at = low;
+        while at < high {
+            let count = (high - at).min(1 << 16);
+            let mut entries = vec![0; count as usize * 8];
+            pages.read_exact_at(&mut entries, at * 8).unwrap();
+            for (n, entry) in (at..).zip(entries.chunks(8)) {
+                // Bit 63: present; bit 62: swapped out.
+                let mut page = [0; PAGE as usize];
+                if entry[7] & 0xc0 != 0 && memory.read_exact_at(&mut page, n * PAGE).is_ok() {
+                    found.extend(page);
+                }
+            }
+            at += count;
+        }
+    }
+    found
+}
+
+/// A signing key as a release before there was sealing left it; its private half.
+fn plant_signing_key(keys: &Path) -> Vec<u8> {
+    use base64::Engine as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let x = encode(pair.public_key_raw());
+    let kid =
+        encode(aimass_core::Digest::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#).as_bytes()).as_bytes());
+    let row = json!({ "kid": kid, "x": x, "created": 1, "revoked": false });
+    let state = json!({ "format": 1, "active": kid, "keys": [row] }).to_string();
+    fs::create_dir_all(keys).unwrap();
+    let private = pair.serialize_der();
+    for (name, bytes) in [("keys.json".to_owned(), state.as_bytes()), (format!("{kid}.pk8"), &private)] {
+        fs::write(keys.join(&name), bytes).unwrap();
+        fs::set_permissions(keys.join(&name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    // RFC 8410 §7: an octet string of an octet string of 32 bytes.
+    let start = private.windows(4).position(|part| part == [0x04, 0x22, 0x04, 0x20]).unwrap() + 4;
+    private[start..start + 32].to_vec()
+}
+
+#[test]
+fn planted_secrets_are_in_no_file_no_backup_and_not_in_the_memory_of_an_idle_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let seed = plant_signing_key(&data.join("keys"));
+    let server = Server::on(&data, &[]);
+    let acme = server.tenant("acme");
+    let planted = ["setting", "secret", "small", "large", "model"].map(|what| {
+        let nonce = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), what);
+        format!("pl4nted-{what}-{nonce:016x}")
+    });
+    let [setting, secret, small, large, model] = &planted;
+    acme.put("/api/v1/plugins/keeper", guests::keeper()).expect(201);
+    acme.put_json("/api/v1/plugins/keeper/config", &json!({ "setting": setting })).expect(200);
+    acme.put("/api/v1/plugins/keeper/secrets/secret", secret.as_bytes()).expect(201);
+    acme.send("POST", "/fn/acme/keeper/kept/small", &[], small.as_bytes()).expect(200);
+    acme.send("POST", "/fn/acme/keeper/kept/large", &[], large.repeat(500).as_bytes()).expect(200);
+    acme.put("/api/v1/models/tiny", &onnx::named_relu(4, model)).expect(201);
+    // All of it is used, too.
+    for (path, value) in [("setting/setting", setting), ("setting/secret", secret), ("kept/small", small)] {
+        assert_eq!(&acme.get(&format!("/fn/acme/keeper/{path}")).expect(200).text(), value);
+    }
+    assert_eq!(acme.get("/fn/acme/keeper/kept/large").expect(200).text(), large.repeat(500));
+    let tensor = json!({ "name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4] });
+    acme.post("/v2/models/tiny/infer", &json!({ "inputs": [tensor] })).expect(200);
+    let saved = folder.path().join("backup");
+    backup(&server, &saved);
+
+    let mut all: Vec<(&str, &[u8])> = planted.iter().map(|text| (text.as_str(), text.as_bytes())).collect();
+    all.push(("the signing key", &seed));
+    for place in [&data, &saved] {
+        for path in files(place) {
+            let bytes = fs::read(&path).unwrap();
+            for (what, planted) in &all {
+                assert!(!holds(&bytes, planted), "{what} is in {}", path.display());
+            }
+        }
+    }
+    // The search finds what is there: a name is no secret.
+    assert!(!holding(&data, &["keeper"]).is_empty());
+    // Idle: its connections are closed by now.
+    drop(acme);
+    std::thread::sleep(Duration::from_secs(2));
+    let memory = memory(server.child.id());
+    assert!(holds(&memory, b"keeper"), "the search finds what is there");
+    let left: Vec<_> = all.iter().filter(|(_, planted)| holds(&memory, planted)).map(|(what, _)| *what).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_key_from_a_command_seals_the_key_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let server = Server::on(data, &[]);
+    let acme = server.tenant("acme");
+    acme.put("/api/v1/plugins/keeper", guests::keeper()).expect(201);
+    acme.put("/api/v1/plugins/keeper/secrets/token", b"hush").expect(201);
+    let token = acme.token.clone();
+    let file = data.join("sealing/key");
+    assert!(fs::read_to_string(&file).unwrap().contains("generations"));
+    drop(server.kill());
+    // A later start seals the file that is there; from then on it is of no use by itself.
+    let command = ["--key-command", "printf '%064d' 7"];
+    let server = Server::on(data, &command);
+    assert_eq!(server.with(&token).get("/fn/acme/keeper/setting/token").expect(200).text(), "hush");
+    server.operator().post("/api/v1/keys", &json!({})).expect(201);
+    drop(server.kill());
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("sealed") && !text.contains("generations"));
+    let refused = |arguments: &[&str], why: &str| {
+        let said = Server::try_on(data, arguments).map(drop).expect_err("it must not start");
+        assert!(said.contains(why), "{said}");
+    };
+    refused(&[], "--key-env");
+    refused(&["--key-command", "printf '%064d' 8"], "does not open");
+    refused(&["--key-command", "exit 3"], "failed");
+    refused(&["--key-env", "AIMASS_TEST_NO_SUCH_VARIABLE"], "is not set");
+    let server = Server::on(data, &command);
+    assert_eq!(server.with(&token).get("/fn/acme/keeper/setting/token").expect(200).text(), "hush");
 }

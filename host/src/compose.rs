@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aimass_auth::{Auth, AuthConfig};
+use aimass_auth::{Auth, AuthConfig, SealingKey};
 use aimass_core::limits::InvocationLimits;
 use aimass_core::{Code, Fault, Result};
 use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{EgressParts, Folders, Guests, Parts, Platform, ReadCommand, TenantLimits};
+use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, ReadCommand, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::{KeyFile, Store};
 use tokio::net::TcpListener;
@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Gpu};
 use crate::descriptors;
+use crate::telemetry::Telemetry;
 
 /// The operator's first token, inside the data folder, readable by its owner alone.
 pub(crate) const OPERATOR_TOKEN: &str = "operator.token";
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     app: Arc<App>,
     listener: TcpListener,
     listening: ListenerConfig,
+    /// None where nothing is traced.
+    telemetry: Option<Arc<Telemetry>>,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// The operator's token file, and whether this start made it.
@@ -55,12 +58,15 @@ impl Node {
     pub(crate) async fn start(config: &Config) -> Result<Self> {
         // Before anything is made: a wrong path costs nothing yet.
         let tls = config.tls.as_ref().map(|files| Tls::open(&files.certificate, &files.key)).transpose()?;
+        let telemetry = Telemetry::start(&config.traces).map_err(|failure| Fault::invalid(failure.to_string()))?;
         let folders = Folders::inside(&config.data);
         private_folder(&config.data)?;
         private_folder(&folders.keys)?;
         let store = Store::open(&folders.store, keys(config)?)?;
         store.settle().await?;
-        let auth = AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY };
+        let sealing = Some(SealingKey::new(store.node_key("signing keys")));
+        let auth =
+            AuthConfig { issuer: config.issuer.clone(), audience: config.issuer.clone(), leeway: LEEWAY, sealing };
         let auth = Arc::new(Auth::open(&folders.keys, auth)?);
         let engines = Arc::new(EngineProcesses::new(engines(config)?));
         let guests = Arc::new(Guests::default());
@@ -78,13 +84,15 @@ impl Node {
             ..SandboxConfig::new(folders.compiled, key_file(&folders.keys, "compiled.key")?, CompileCommand::own()?)
         };
         let sandbox = Sandbox::new(sandbox, guests.clone(), store.key_value())?;
-        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()));
+        let logs = Arc::new(Logs::new(config.log_memory));
+        let sandbox = Arc::new(sandbox.with_outgoing(guests.clone()).with_logs(logs.clone()));
         let tenant_limits = TenantLimits {
             weight: 1,
             per_second: config.tenant_requests_per_second,
             burst: config.tenant_requests_per_second.map_or(1, TenantLimits::burst_of),
             concurrency: config.tenant_calls,
             engine_memory: config.tenant_engine_memory,
+            quotas: config.tenant_quotas,
         };
         let platform = Platform::new(Parts {
             store,
@@ -105,6 +113,9 @@ impl Node {
                 region: config.region.clone(),
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
+            logs,
+            usage_retention: config.usage_retention,
+            invocations: config.invocations,
         })?;
         platform.resume_uploads()?;
         platform.resume_jobs()?;
@@ -128,7 +139,15 @@ impl Node {
             grace: config.grace,
             ..ListenerConfig::default()
         };
-        Ok(Self { app: App::new(platform.clone()), platform, listener, listening, address, operator_token })
+        Ok(Self {
+            app: App::new(platform.clone(), telemetry.clone().map(|spans| spans as _)),
+            platform,
+            listener,
+            listening,
+            telemetry,
+            address,
+            operator_token,
+        })
     }
 
     /// The URL that it serves at.
@@ -142,19 +161,39 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
+        let watched = self.platform.clone();
+        let quotas = tokio::spawn(async move { watched.watch_quotas().await });
+        let watched = self.platform.clone();
+        let recent = tokio::spawn(async move { watched.follow_calls().await });
         let renew = self.listening.tls.clone().map(|tls| tokio::spawn(renew_certificate(tls)));
         let platform = self.platform.clone();
         let issuers = tokio::spawn(async move { platform.follow_issuers().await });
         let platform = self.platform.clone();
         let rollouts = tokio::spawn(async move { platform.follow_rollouts().await });
+        let (stop_calls, stopped) = tokio::sync::watch::channel(false);
+        let calls = tokio::spawn(self.platform.clone().run_invocations(self.app.runner(), stopped.clone()));
+        let webhooks = tokio::spawn(self.platform.clone().run_webhooks(stopped));
+        let platform = self.platform.clone();
+        let sweep = tokio::spawn(async move { platform.forget_ended().await });
+        let grace = self.listening.grace;
         let served = aimass_http::serve(self.app, self.listener, self.listening, stop).await;
+        stop_calls.send_replace(true);
+        // Those that do not end in time run again at the next start.
+        let calls_ended = tokio::time::timeout(grace, async { (calls.await, webhooks.await) }).await.is_ok();
+        sweep.abort();
         watch.abort();
         issuers.abort();
         rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();
+        quotas.abort();
+        recent.abort();
         self.platform.close().await;
-        served.map_err(Fault::internal)
+        if let Some(telemetry) = self.telemetry {
+            // It waits for a thread that waits for this runtime.
+            let _ = tokio::task::spawn_blocking(move || telemetry.close()).await;
+        }
+        served.map(|ended| ended && calls_ended).map_err(Fault::internal)
     }
 }
 

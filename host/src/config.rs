@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aimass_core::Name;
+use aimass_core::event::QuotaLimits;
 use aimass_egress::PrivateDestination;
+use aimass_platform::{InvocationsConfig, QueueLimits};
 use clap::Args;
 use serde::Deserialize;
 
 use crate::outer_key::OuterKey;
+use crate::telemetry::TraceConfig;
 
 /// The file that is read if it is there and no other one is named.
 const DEFAULT_FILE: &str = "aimass.toml";
@@ -78,6 +81,22 @@ pub(crate) struct Raw {
     /// the node's]
     #[arg(long, env = "AIMASS_TENANT_ENGINE_MEMORY_MIB", value_name = "MIB")]
     tenant_engine_memory_mib: Option<NonZeroU32>,
+    /// What one tenant may keep of plugins and models, MiB [default: no limit]
+    #[arg(long, env = "AIMASS_TENANT_STORAGE_MIB", value_name = "MIB")]
+    tenant_storage_mib: Option<NonZeroU32>,
+    /// Plugins of one tenant [default: no limit]
+    #[arg(long, env = "AIMASS_TENANT_PLUGINS", value_name = "NUMBER")]
+    tenant_plugins: Option<NonZeroU32>,
+    /// Models of one tenant [default: no limit]
+    #[arg(long, env = "AIMASS_TENANT_MODELS", value_name = "NUMBER")]
+    tenant_models: Option<NonZeroU32>,
+    /// Time that one tenant's guests run on processors and its models in engines, seconds in a day (UTC)
+    /// [default: no limit]
+    #[arg(long, env = "AIMASS_TENANT_COMPUTE_SECONDS_PER_DAY", value_name = "SECONDS")]
+    tenant_compute_seconds_per_day: Option<NonZeroU32>,
+    /// What one tenant's guests send out, MiB in a day (UTC) [default: no limit]
+    #[arg(long, env = "AIMASS_TENANT_EGRESS_MIB_PER_DAY", value_name = "MIB")]
+    tenant_egress_mib_per_day: Option<NonZeroU32>,
     /// Threads that run models on the CPU [default: one per core]
     #[arg(long, env = "AIMASS_INFERENCE_THREADS", value_name = "NUMBER")]
     inference_threads: Option<usize>,
@@ -115,9 +134,41 @@ pub(crate) struct Raw {
     /// Certificates, in PEM, that destinations are trusted by beside the system's: a company's own authority
     #[arg(long, env = "AIMASS_EGRESS_ROOTS", value_name = "FILE")]
     egress_roots: Option<PathBuf>,
+    /// Asynchronous calls that run at once; one does while live calls keep all cores busy [default: one per core]
+    #[arg(long, env = "AIMASS_ASYNC_CALLS", value_name = "NUMBER")]
+    async_calls: Option<usize>,
+    /// Attempts of an asynchronous call until it is given up [default: 5]
+    #[arg(long, env = "AIMASS_CALL_ATTEMPTS", value_name = "NUMBER")]
+    call_attempts: Option<u32>,
+    /// How long the result of an asynchronous call is kept, seconds [default: 86400]
+    #[arg(long, env = "AIMASS_RESULT_TTL_SECONDS", value_name = "SECONDS")]
+    result_ttl_seconds: Option<u64>,
+    /// How long an asynchronous call is kept that was given up, seconds [default: 1209600]
+    #[arg(long, env = "AIMASS_DEAD_LETTER_TTL_SECONDS", value_name = "SECONDS")]
+    dead_letter_ttl_seconds: Option<u64>,
+    /// Asynchronous calls of one tenant that may wait or run [default: 100000]
+    #[arg(long, env = "AIMASS_TENANT_QUEUE_CALLS", value_name = "NUMBER")]
+    tenant_queue_calls: Option<u64>,
+    /// What one tenant's asynchronous calls and their results may take on the disk, MiB [default: 1024]
+    #[arg(long, env = "AIMASS_TENANT_QUEUE_MIB", value_name = "MIB")]
+    tenant_queue_mib: Option<u64>,
     /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
     #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
     region: Option<String>,
+    /// How long hours of usage can be asked for, days; the journal keeps them [default: 400]
+    #[arg(long, env = "AIMASS_USAGE_RETENTION", value_name = "DAYS")]
+    usage_retention: Option<u64>,
+    /// Memory of what plugins log, MiB; the oldest lines leave first [default: 64]
+    #[arg(long, env = "AIMASS_LOG_MEMORY_MIB", value_name = "MIB")]
+    log_memory_mib: Option<usize>,
+    /// Collector that requests' traces are sent to, over OTLP (http/protobuf, at /v1/traces). The standard OTEL_*
+    /// variables say what else there is to say [default: OTEL_EXPORTER_OTLP_ENDPOINT, or none: nothing is traced]
+    #[arg(long, env = "AIMASS_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// Part of the requests without a trace of their own that is recorded, 0 to 1; what its caller records is recorded
+    /// here as well [default: 0.01]
+    #[arg(long, env = "AIMASS_TRACE_SAMPLING", value_name = "PART")]
+    trace_sampling: Option<f64>,
     /// How long calls under way may take to end when the node stops, seconds [default: 30]
     #[arg(long, env = "AIMASS_GRACE_SECONDS", value_name = "SECONDS")]
     grace_seconds: Option<u64>,
@@ -155,6 +206,7 @@ pub(crate) struct Config {
     pub(crate) tenant_requests_per_second: Option<NonZeroU32>,
     pub(crate) tenant_calls: Option<NonZeroU32>,
     pub(crate) tenant_engine_memory: Option<u64>,
+    pub(crate) tenant_quotas: QuotaLimits,
     pub(crate) inference_threads: usize,
     pub(crate) onnxruntime: Option<PathBuf>,
     pub(crate) gpu: Gpu,
@@ -167,6 +219,10 @@ pub(crate) struct Config {
     pub(crate) egress_private: Vec<PrivateDestination>,
     pub(crate) egress_roots: Option<PathBuf>,
     pub(crate) region: Option<Name>,
+    pub(crate) traces: TraceConfig,
+    pub(crate) usage_retention: Duration,
+    pub(crate) log_memory: usize,
+    pub(crate) invocations: InvocationsConfig,
     pub(crate) grace: Duration,
 }
 
@@ -224,6 +280,13 @@ impl Raw {
             tenant_calls: self.tenant_calls.or(file.tenant_calls),
             tenant_engine_memory: (self.tenant_engine_memory_mib.or(file.tenant_engine_memory_mib))
                 .map(|mib| u64::from(mib.get()) << 20),
+            tenant_quotas: QuotaLimits {
+                storage_mib: self.tenant_storage_mib.or(file.tenant_storage_mib),
+                plugins: self.tenant_plugins.or(file.tenant_plugins),
+                models: self.tenant_models.or(file.tenant_models),
+                compute_seconds_per_day: (self.tenant_compute_seconds_per_day).or(file.tenant_compute_seconds_per_day),
+                egress_mib_per_day: self.tenant_egress_mib_per_day.or(file.tenant_egress_mib_per_day),
+            },
             inference_threads: self.inference_threads.or(file.inference_threads).unwrap_or(cores),
             onnxruntime: onnxruntime(self.onnxruntime.or(file.onnxruntime)),
             gpu: self.gpu.or(file.gpu).unwrap_or(Gpu::Auto),
@@ -243,6 +306,28 @@ impl Raw {
             region: (self.region.or(file.region))
                 .map(|text| text.parse::<Name>().map_err(|fault| format!("`region`: {}", fault.detail())))
                 .transpose()?,
+            traces: TraceConfig {
+                endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+                sampling: self.trace_sampling.or(file.trace_sampling),
+            },
+            usage_retention: Duration::from_secs(
+                self.usage_retention.or(file.usage_retention).unwrap_or(400).saturating_mul(86_400),
+            ),
+            log_memory: self.log_memory_mib.or(file.log_memory_mib).unwrap_or(64).saturating_mul(1 << 20),
+            invocations: InvocationsConfig {
+                workers: self.async_calls.or(file.async_calls).unwrap_or(cores),
+                attempts: self.call_attempts.or(file.call_attempts).unwrap_or(5),
+                result_ttl: Duration::from_secs(
+                    self.result_ttl_seconds.or(file.result_ttl_seconds).unwrap_or(24 * 3_600),
+                ),
+                dead_ttl: Duration::from_secs(
+                    self.dead_letter_ttl_seconds.or(file.dead_letter_ttl_seconds).unwrap_or(14 * 24 * 3_600),
+                ),
+                limits: QueueLimits {
+                    entries: self.tenant_queue_calls.or(file.tenant_queue_calls).unwrap_or(100_000),
+                    bytes: (self.tenant_queue_mib.or(file.tenant_queue_mib).unwrap_or(1_024)).saturating_mul(1 << 20),
+                },
+            },
             grace: Duration::from_secs(self.grace_seconds.or(file.grace_seconds).unwrap_or(30)),
         };
         let within = |name: &str, value: u64, low: u64, high: u64| match (low..=high).contains(&value) {
@@ -261,7 +346,21 @@ impl Raw {
         within("inference-threads", config.inference_threads as u64, 1, 1_024)?;
         within("connections", config.connections.unwrap_or(1) as u64, 1, 1 << 20)?;
         within("client-wait-seconds", config.client_wait.as_secs(), 1, 3_600)?;
+        within("usage-retention", config.usage_retention.as_secs() / 86_400, 1, 36_500)?;
+        within("log-memory-mib", (config.log_memory >> 20) as u64, 1, 1 << 16)?;
+        within("async-calls", config.invocations.workers as u64, 1, 10_000)?;
+        within("call-attempts", config.invocations.attempts.into(), 1, 100)?;
+        within("result-ttl-seconds", config.invocations.result_ttl.as_secs(), 1, 366 * 24 * 3_600)?;
+        within("dead-letter-ttl-seconds", config.invocations.dead_ttl.as_secs(), 1, 366 * 24 * 3_600)?;
+        within("tenant-queue-mib", config.invocations.limits.bytes >> 20, 1, 1 << 20)?;
         within("grace-seconds", config.grace.as_secs(), 0, 3_600)?;
+        if config.traces.sampling.is_some_and(|part| !(0.0..=1.0).contains(&part)) {
+            return Err("`trace-sampling` is 0 to 1".to_owned());
+        }
+        let http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        if config.traces.endpoint.as_deref().is_some_and(|url| !http(url)) {
+            return Err("`otlp-endpoint` is an http:// or https:// URL".to_owned());
+        }
         if config.issuer.is_empty() || config.issuer.len() > 256 {
             return Err("`issuer` is 1 to 256 bytes".to_owned());
         }

@@ -3,13 +3,18 @@
 mod cli;
 mod compose;
 mod config;
+mod core_dumps;
 mod descriptors;
 mod outer_key;
+mod telemetry;
 
 use std::process::ExitCode;
 
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is wiped: requests, secrets and models leave nothing behind in the memory of an idle node.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: ZeroAlloc<mimalloc::MiMalloc> = ZeroAlloc(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     cli::run()

@@ -30,6 +30,7 @@ guests! {
     caller = "tests/guests/caller";
     echo = "tests/guests/echo";
     keeper = "tests/guests/keeper";
+    once = "tests/guests/once";
     text = "tests/guests/text";
     broken = "tests/guests/broken";
     tensors = "tests/guests/tensors";

@@ -55,6 +55,9 @@ impl Client {
     pub fn new(url: &str, token: &str) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // A redirect is an answer like others.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_global(Some(Duration::from_secs(120)))
             .build()
             .new_agent();

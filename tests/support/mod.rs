@@ -50,6 +50,8 @@ pub const ALL_SCOPES: &[&str] = &[
     "data:write",
     "jobs:read",
     "jobs:write",
+    "webhooks:read",
+    "webhooks:write",
 ];
 
 /// A node over a folder of its own. Dropping it kills the process.

@@ -71,6 +71,13 @@ pub fn named_relu(n: u64, name: &str) -> Vec<u8> {
     model(graph.message(11, value_info("x", &[1, n])).message(12, value_info("y", &[1, n])))
 }
 
+/// `y = relu(x)` over an image of 3×16×24.
+pub fn image() -> Vec<u8> {
+    let graph = Message::default().message(1, node("Relu", &["x"], "y", vec![])).text(2, "graph");
+    let info = |name| value_info(name, &[1, 3, 16, 24]);
+    model(graph.message(11, info("x")).message(12, info("y")))
+}
+
 /// `y = x` over a 2×3 tensor of a type of `onnx.proto`'s TensorProto.DataType.
 pub fn identity(data_type: u64) -> Vec<u8> {
     let graph = Message::default().message(1, node("Identity", &["x"], "y", vec![])).text(2, "graph");

@@ -20,8 +20,12 @@ static CLIENTS: Environment = Environment { requirements: "requirements.txt", op
 /// What the example plugins are compared with.
 static REFERENCES: Environment =
     Environment { requirements: "references.txt", options: &["--no-deps"], folder: OnceLock::new() };
+/// Standard Webhooks' own library.
+static WEBHOOKS: Environment = Environment { requirements: "webhooks.txt", options: &[], folder: OnceLock::new() };
 /// What tokens are forged with.
 static ATTACKERS: Environment = Environment { requirements: "attackers.txt", options: &[], folder: OnceLock::new() };
+/// What drives a browser.
+static BROWSER: Environment = Environment { requirements: "browser.txt", options: &[], folder: OnceLock::new() };
 
 /// What data files are made and read with.
 static DATA: Environment = Environment { requirements: "data.txt", options: &["--no-deps"], folder: OnceLock::new() };
@@ -71,6 +75,19 @@ pub fn attacker(script: &str, arguments: &[&str]) -> String {
 /// The same for a script that needs the packages of `data.txt`.
 pub fn data(script: &str, arguments: &[&str]) -> String {
     run(DATA.python().arg(path(script)).args(arguments))
+}
+
+/// Runs a script that reads `input` and needs the packages of `webhooks.txt`, and returns what it printed.
+pub fn webhooks(script: &str, input: &[u8]) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(input).unwrap();
+    file.rewind().unwrap();
+    run(WEBHOOKS.python().arg(path(script)).stdin(file))
+}
+
+/// The same for a script that needs the packages of `browser.txt`.
+pub fn browser(script: &str, arguments: &[&str]) -> String {
+    run(BROWSER.python().arg(path(script)).args(arguments))
 }
 
 /// Starts a client that talks over its standard input and output.

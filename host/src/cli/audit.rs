@@ -84,7 +84,7 @@ enum Command {
   previous(n) = hash(n - 1), and 32 zero bytes before the first
   seq(n)      = n = the field seq in body(n)
 
-`aimass audit verify --file FILE` checks just that. What a request carried (settings, for example) is in the body.")]
+`aimass audit verify --file FILE` checks just that. What a request carried is in the body, settings and secrets sealed.")]
     Export {
         /// The new file, a JSON document a line
         file: PathBuf,
@@ -271,7 +271,7 @@ fn create(file: &Path) -> Outcome<BufWriter<File>> {
 }
 
 /// A time, or how long ago: milliseconds since the epoch.
-fn point(text: &str) -> Result<u64, String> {
+pub(super) fn point(text: &str) -> Result<u64, String> {
     let at = match (humantime::parse_rfc3339_weak(text), humantime::parse_duration(text)) {
         (Ok(at), _) => at,
         (_, Ok(ago)) => SystemTime::now().checked_sub(ago).ok_or("that is too long ago")?,
@@ -282,7 +282,7 @@ fn point(text: &str) -> Result<u64, String> {
 }
 
 /// Percent-encoded, but for what RFC 3986 reserves nothing of.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()

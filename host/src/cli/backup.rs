@@ -15,8 +15,9 @@ use crate::config::Raw;
 #[derive(Args)]
 #[command(after_help = "The backup holds what was acknowledged before it began, is read back before it gets its
 name, and is called FOLDER.partial until then. What tenants brought is sealed in it, and the key file is never in it:
-keep a copy of that elsewhere (`serve --key-file`). Without --with-keys it holds no secret of the node's: a node that is
-restored from it makes a new signing key, so that every token has to be made anew, and the operator's first.
+keep a copy of that elsewhere (`serve --key-file`), and copy it again behind `aimass keys rotate` and `aimass tenants
+erase`. A node that is restored without --with-keys makes a new signing key, so that every token has to be made anew, and
+the operator's first.
 
 Examples:
   aimass backup /backups/monday
@@ -28,8 +29,8 @@ pub(super) struct Backup {
     /// The data folder [default: as for `serve`]
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Copy the keys that sign tokens as well: tokens stay valid after a restore, and whoever has the backup can make
-    /// tokens
+    /// Copy the keys that sign tokens as well, sealed like all else: tokens stay valid after a restore, and whoever has
+    /// the backup and the key file can make tokens
     #[arg(long)]
     with_keys: bool,
     /// An earlier backup on the same disk: bytes that it has take no room once more

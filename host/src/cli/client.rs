@@ -139,18 +139,18 @@ impl Client {
         request: http::request::Builder,
         body: Body,
     ) -> Outcome<Response<Bytes>> {
-        let (parts, body) = self.begin(path, request, body).await?.into_parts();
+        let (parts, body) = self.open(path, request, body).await?.into_parts();
         let body = body.collect().await.map_err(|e| Failure::new(format!("the answer ended early: {e}")))?.to_bytes();
         Ok(Response::from_parts(parts, body))
     }
 
-    /// Sends a request with a body of any kind; the answer's body is still to come, whatever its status.
-    pub(super) async fn begin(
+    /// Sends a request and returns the answer's head, whatever its status; the body follows.
+    pub(super) async fn open(
         &self,
         path: &str,
         request: http::request::Builder,
         body: Body,
-    ) -> Outcome<Response<Incoming>> {
+    ) -> Outcome<Response<hyper::body::Incoming>> {
         let mut request = request.uri(format!("{}{path}", self.base));
         if !self.token.is_empty() {
             request = request.header(AUTHORIZATION, format!("Bearer {}", self.token));

@@ -92,6 +92,7 @@ impl Demo {
         println!("  export AIMASS_URL={url} AIMASS_TOKEN={}", acme.0);
         println!("  aimass invoke file-type content=@{}", files[0].display());
         println!("  aimass models show magika");
+        println!("\nOr sign in to the Web console with that token: {url}/console/");
         Ok(())
     }
 }

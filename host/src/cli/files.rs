@@ -110,7 +110,7 @@ pub(super) async fn get(client: &Client, name: &str, target: &Path) -> Outcome<u
     let name: aimass_core::data::FileName = name.parse()?;
     let body = Full::default().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().method(Method::GET);
-    let response = client.begin(&format!("/api/v1/files/{name}"), request, body).await?;
+    let response = client.open(&format!("/api/v1/files/{name}"), request, body).await?;
     let early = |e: hyper::Error| Failure::new(format!("the answer ended early: {e}"));
     let (parts, mut body) = response.into_parts();
     if !parts.status.is_success() {

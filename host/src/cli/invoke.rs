@@ -8,7 +8,7 @@ use http::{Method, Request};
 use serde_json::Value;
 
 use super::client::{Client, success};
-use super::{Failure, Outcome, output};
+use super::{Failure, Outcome, invocations, output};
 
 /// Call a plugin or a model.
 #[derive(Args)]
@@ -16,7 +16,9 @@ use super::{Failure, Outcome, output};
   aimass invoke file-type content=@photo.png
   aimass invoke double x=[1,2,3.5] --json
   aimass invoke hello-http --path /           an HTTP function
-  aimass invoke counter --path /hits --method POST")]
+  aimass invoke counter --path /hits --method POST
+  aimass invoke ocr page=@scan.png --async         accepted at once, runs later
+  aimass invoke ocr page=@scan.png --async --wait --idempotency-key scan-17")]
 pub(super) struct Invoke {
     /// Its name; `name@version` for a version, `name:alias` for an alias
     name: String,
@@ -31,37 +33,85 @@ pub(super) struct Invoke {
     /// The body of the HTTP request
     #[arg(long, requires = "path")]
     data: Option<String>,
+    /// Do not wait for the answer: the call is queued, and tried again where that helps (see `aimass invocations`)
+    #[arg(long = "async")]
+    later: bool,
+    /// Wait until the queued call has ended, and print its answer
+    #[arg(long, requires = "later")]
+    wait: bool,
+    /// The same key stands for the same call, however often it is sent
+    #[arg(long, value_name = "KEY", requires = "later")]
+    idempotency_key: Option<String>,
+    /// The webhook endpoint that is told when the call has ended
+    #[arg(long, value_name = "NAME", requires = "later")]
+    callback: Option<String>,
 }
 
 impl Invoke {
     pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
         if let Some(path) = &self.path {
-            return self.function(client, path).await;
+            return self.function(client, path, json).await;
         }
         let route = route(&self.name);
         let signature = signature(client, &route).await?;
         let inputs = self.inputs.iter().map(|text| input(text, &signature)).collect::<Outcome<Vec<_>>>()?;
-        let outputs = infer(client, &route, &inputs).await?;
-        if json {
-            output::json(&outputs.iter().map(document).collect());
+        if !self.later {
+            show(&infer(client, &route, &inputs).await?, json);
             return Ok(());
         }
-        let rows = outputs.iter().map(|tensor| {
-            let shape = format!("{} {:?}", tensor.element_type(), tensor.shape());
-            vec![tensor.name().to_owned(), shape, shortened(&output::cell(&values(tensor)))]
-        });
-        println!("{}", output::table(&["OUTPUT", "TYPE", "VALUE"], rows));
+        let (body, header_length) = aimass_http::oip::encode_request(&inputs);
+        let request = Request::builder().method(Method::POST).header(aimass_http::oip::HEADER_LENGTH, header_length);
+        if let Some(answer) = self.queue(client, &format!("{route}/infer"), request, body, json).await? {
+            show(&tensors(&answer)?, json);
+        }
         Ok(())
     }
 
-    async fn function(&self, client: &Client, path: &str) -> Outcome {
+    /// Has a request queued; returns its answer if that was waited for.
+    async fn queue(
+        &self,
+        client: &Client,
+        path: &str,
+        request: http::request::Builder,
+        body: bytes::Bytes,
+        json: bool,
+    ) -> Outcome<Option<http::Response<bytes::Bytes>>> {
+        let mut request = request.header("prefer", "respond-async");
+        for (name, value) in [("idempotency-key", &self.idempotency_key), ("aimass-callback", &self.callback)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let accepted = client.send(path, request, body).await?;
+        success(accepted.status(), accepted.body())?;
+        let call: Value = serde_json::from_slice(accepted.body())
+            .map_err(|e| Failure::new(format!("the call was not queued, but answered: {e}")))?;
+        if !self.wait {
+            match json {
+                true => output::json(&call),
+                // Nothing but the id, so that a shell can keep it.
+                false => println!("{}", output::cell(&call["id"])),
+            }
+            return Ok(None);
+        }
+        let id = call["id"].as_str().unwrap_or_default();
+        invocations::ended(client, id).await?;
+        invocations::result(client, id).await.map(Some)
+    }
+
+    async fn function(&self, client: &Client, path: &str, json: bool) -> Outcome {
         let rest = path.trim_start_matches('/');
         let target = format!("/fn/{}/{}/{rest}", client.tenant()?, self.name);
         let request = Request::builder().method(self.method.clone());
         let body = self.data.clone().unwrap_or_default();
-        let answer = client.send(&target, request, body.into()).await?;
-        success(answer.status(), answer.body())?;
-        std::io::stdout().write_all(answer.body())?;
+        let answer = match self.later {
+            true => self.queue(client, &target, request, body.into(), json).await?,
+            false => Some(client.send(&target, request, body.into()).await?),
+        };
+        if let Some(answer) = answer {
+            success(answer.status(), answer.body())?;
+            std::io::stdout().write_all(answer.body())?;
+        }
         Ok(())
     }
 }
@@ -89,8 +139,24 @@ pub(super) async fn infer(client: &Client, route: &str, inputs: &[Tensor]) -> Ou
     let request = Request::builder().method(Method::POST).header(aimass_http::oip::HEADER_LENGTH, header_length);
     let answer = client.send(&format!("{route}/infer"), request, body).await?;
     success(answer.status(), answer.body())?;
+    tensors(&answer)
+}
+
+fn tensors(answer: &http::Response<bytes::Bytes>) -> Outcome<Vec<Tensor>> {
     let length = answer.headers().get(aimass_http::oip::HEADER_LENGTH).and_then(|value| value.to_str().ok());
     Ok(aimass_http::oip::decode_response(answer.body().clone(), length)?)
+}
+
+/// Prints tensors: documents for programs, a table for people.
+fn show(outputs: &[Tensor], json: bool) {
+    if json {
+        return output::json(&outputs.iter().map(document).collect());
+    }
+    let rows = outputs.iter().map(|tensor| {
+        let shape = format!("{} {:?}", tensor.element_type(), tensor.shape());
+        vec![tensor.name().to_owned(), shape, shortened(&output::cell(&values(tensor)))]
+    });
+    println!("{}", output::table(&["OUTPUT", "TYPE", "VALUE"], rows));
 }
 
 /// Reads `name=value` by what the signature says of that name.

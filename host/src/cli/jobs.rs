@@ -298,7 +298,7 @@ async fn logs(client: &Client, id: &str, follow: bool, json: bool) -> Outcome {
         return Ok(());
     }
     let body = Full::default().map_err(|never| match never {}).boxed_unsync();
-    let events = client.begin(&format!("{}/events", path(id)?), Request::builder().method(Method::GET), body).await?;
+    let events = client.open(&format!("{}/events", path(id)?), Request::builder().method(Method::GET), body).await?;
     let early = |e: hyper::Error| Failure::new(format!("the answer ended early: {e}"));
     let (parts, mut body) = events.into_parts();
     if !parts.status.is_success() {

@@ -13,8 +13,10 @@ mod engines;
 mod files;
 mod guest;
 mod identity;
+mod invocations;
 mod invoke;
 mod jobs;
+mod logs;
 mod objects;
 mod output;
 mod read;
@@ -22,9 +24,10 @@ mod secrets;
 mod serve;
 mod signers;
 mod tenants;
-mod trust;
+pub(crate) mod trust;
 mod uploads;
 mod usage;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -107,6 +110,9 @@ enum Command {
     Push(guest::Push),
     /// Call a plugin or a model
     Invoke(invoke::Invoke),
+    /// List asynchronous calls, show what came of them, cancel and retry them
+    #[command(subcommand)]
+    Invocations(invocations::Invocations),
     /// List, show, delete and configure plugins
     #[command(subcommand)]
     Plugins(objects::Plugins),
@@ -171,6 +177,11 @@ enum Command {
     /// Say where guests may send to, and across which regions
     #[command(subcommand)]
     Egress(egress::Egress),
+    /// Show what a plugin's calls log, also as it comes
+    Logs(logs::Logs),
+    /// Say where to tell that asynchronous calls have ended
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     /// Show what a tenant used, hour by hour
     Usage(usage::Usage),
     /// List the engines that run models on this machine, or install one
@@ -210,6 +221,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Build(c) => c.run(json).map(drop),
             Command::Push(c) => c.run(&connection.open()?, json).await,
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
+            Command::Invocations(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,
             Command::Models(c) => c.run(&connection.open()?, json).await,
             Command::Deploy(c) => c.run(&connection.open()?, json).await,
@@ -235,6 +247,8 @@ pub(crate) fn run() -> ExitCode {
             Command::Jobs(c) => c.run(&connection.open()?, json).await,
             Command::Files(c) => c.run(&connection.open()?, json).await,
             Command::Egress(c) => c.run(&connection.open()?, json).await,
+            Command::Logs(c) => c.run(&connection.open()?, json).await,
+            Command::Webhooks(c) => c.run(&connection.open()?, json).await,
             Command::Usage(c) => c.run(&connection.open()?, json).await,
             Command::Doctor(c) => c.run(json).await,
             // They have no use for this runtime, and have run already.

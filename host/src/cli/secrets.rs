@@ -152,13 +152,16 @@ impl Keys {
 }
 
 /// `aimass tenants erase`.
-pub(super) async fn erase(client: &Client, name: &str, yes: bool) -> Outcome {
+pub(super) async fn erase(client: &Client, name: &str, yes: bool, json: bool) -> Outcome {
     if !yes {
         return Err(Failure::new(format!(
             "this destroys everything of {name}, here and in every backup, for ever: say --yes if that is meant"
         )));
     }
     client.json(Method::DELETE, &format!("/api/v1/tenants/{name}?confirm={name}"), None).await?;
+    if json {
+        return Ok(());
+    }
     println!("{name} is erased; older copies of the key file still open its backups: replace them by the one of now");
     Ok(())
 }

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Failure, Outcome};
 use crate::compose::Node;
 use crate::config::Raw;
-use crate::descriptors;
+use crate::{core_dumps, descriptors};
 
 /// Run a node until it is told to stop (SIGTERM or Ctrl-C; a second one stops it at once; SIGHUP reads the certificate again).
 #[derive(Args)]
@@ -34,6 +34,7 @@ impl Serve {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         descriptors::raise();
+        core_dumps::disable();
         let node = Node::start(&config).await?;
         announce(&node, json);
         let stop = async move {
@@ -59,6 +60,6 @@ fn announce(node: &Node, json: bool) {
         println!("{}", json!({ "url": url, "operator_token_file": file }));
         return;
     }
-    println!("AI Mass serves at {url}");
+    println!("AI Mass serves at {url}, and its Web console at {url}/console/");
     println!("The operator's token is in {}{}", file.display(), if *new { " (made by this first start)" } else { "" });
 }

@@ -18,6 +18,7 @@ use super::{Outcome, output};
   aimass tenants show acme
   aimass tenants limits acme --weight 4 --requests-per-second 200
   aimass tenants limits acme --requests-per-second default
+  aimass tenants limits acme --storage-mib 500 --compute-seconds-per-day 3600
   aimass tenants erase acme --yes")]
 pub(super) enum Tenants {
     /// Create a tenant
@@ -56,6 +57,21 @@ pub(super) enum Tenants {
         /// Memory of its loaded models together, MiB
         #[arg(long, value_name = "MIB")]
         engine_memory_mib: Option<Limit>,
+        /// What it may keep of plugins and models, MiB
+        #[arg(long, value_name = "MIB")]
+        storage_mib: Option<Limit>,
+        /// Plugins
+        #[arg(long, value_name = "NUMBER")]
+        plugins: Option<Limit>,
+        /// Models
+        #[arg(long, value_name = "NUMBER")]
+        models: Option<Limit>,
+        /// Time that its guests run on processors and its models in engines, seconds in a day (UTC)
+        #[arg(long, value_name = "SECONDS")]
+        compute_seconds_per_day: Option<Limit>,
+        /// What its guests send out, MiB in a day (UTC)
+        #[arg(long, value_name = "MIB")]
+        egress_mib_per_day: Option<Limit>,
     },
 }
 
@@ -90,12 +106,28 @@ impl Tenants {
                 show(&tenant, json);
             }
             Self::Erase { name, yes } => super::secrets::erase(client, &name, yes).await?,
-            Self::Limits { name, weight, requests_per_second, calls, engine_memory_mib } => {
+            Self::Limits {
+                name,
+                weight,
+                requests_per_second,
+                calls,
+                engine_memory_mib,
+                storage_mib,
+                plugins,
+                models,
+                compute_seconds_per_day,
+                egress_mib_per_day,
+            } => {
                 let wishes = [
                     ("weight", weight),
                     ("requests_per_second", requests_per_second),
                     ("calls", calls),
                     ("engine_memory_mib", engine_memory_mib),
+                    ("storage_mib", storage_mib),
+                    ("plugins", plugins),
+                    ("models", models),
+                    ("compute_seconds_per_day", compute_seconds_per_day),
+                    ("egress_mib_per_day", egress_mib_per_day),
                 ];
                 let given = wishes.into_iter().filter_map(|(field, wish)| Some((field.to_owned(), json!(wish?.0))));
                 let change = Value::Object(given.collect());
@@ -127,6 +159,11 @@ fn show(tenant: &Value, json: bool) {
         ("requests a second", "requests_per_second"),
         ("calls at once", "calls"),
         ("engine memory, MiB", "engine_memory_mib"),
+        ("storage, MiB", "storage_mib"),
+        ("plugins", "plugins"),
+        ("models", "models"),
+        ("compute a day, seconds", "compute_seconds_per_day"),
+        ("egress a day, MiB", "egress_mib_per_day"),
     ] {
         let limit = &tenant["effective_limits"][field];
         let number = if limit.is_null() { "no limit".to_owned() } else { output::cell(limit) };

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::{Failure, Outcome};
 
 /// The system's roots, and the certificates of a PEM file.
-pub(super) fn with(ca: Option<&Path>) -> Outcome<ClientConfig> {
+pub(crate) fn with(ca: Option<&Path>) -> Outcome<ClientConfig> {
     let mut roots = RootCertStore::empty();
     // What the system holds and nobody can read is not trusted; a system without any has --ca.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

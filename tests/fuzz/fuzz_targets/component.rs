@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aimass_auth::{Auth, AuthConfig};
 use aimass_core::limits::InvocationLimits;
-use aimass_core::seam::{Bucket, Inference, KeyValue, Model};
+use aimass_core::seam::{Asking, Bucket, Inference, KeyValue, Model};
 use aimass_core::{Digest, Fault, ObjectRef, Result, Tenant};
 use aimass_sandbox::{Call, Sandbox, SandboxConfig};
 use bytes::Bytes;
@@ -17,10 +17,10 @@ struct Nothing;
 
 #[async_trait::async_trait]
 impl Inference for Nothing {
-    async fn by_name(&self, _: &Tenant, _: &ObjectRef) -> Result<Arc<dyn Model>> {
+    async fn by_name(&self, _: Asking<'_>, _: &ObjectRef) -> Result<Arc<dyn Model>> {
         Err(Fault::not_found())
     }
-    async fn from_bytes(&self, _: &Tenant, _: Bytes) -> Result<Arc<dyn Model>> {
+    async fn from_bytes(&self, _: Asking<'_>, _: Bytes) -> Result<Arc<dyn Model>> {
         Err(Fault::not_found())
     }
 }
@@ -70,6 +70,8 @@ fuzz_target!(|input: &[u8]| {
         limits: InvocationLimits { deadline: Duration::from_millis(200), ..InvocationLimits::default() },
         request_id: "fuzz".into(),
         depth: 0,
+        trace: aimass_core::trace::Trace::default(),
+        meter: None,
     };
     let digest = Digest::of(input);
     let began = Instant::now();

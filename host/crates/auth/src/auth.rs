@@ -15,7 +15,7 @@ use crate::claims::{Claims, Header, expired};
 use crate::foreign::{self, Identity, Jwks, KeyInfo, Providers, Trusted, UNKNOWN_KEY};
 use crate::keys::{Key, KeyState, Keys, NodeKey};
 use crate::revoked::Revoked;
-use crate::{Caller, Checkpoint, Scopes, SignedCheckpoint};
+use crate::{Caller, Checkpoint, Scopes, SealingKey, SignedCheckpoint};
 
 /// The longest token, bytes; a longer one is refused unread. Ours are around 500.
 pub const MAX_TOKEN: usize = 8 * 1024;
@@ -41,12 +41,15 @@ pub struct AuthConfig {
     pub audience: String,
     /// Tolerance for clocks that differ, [`MAX_LEEWAY`] at most.
     pub leeway: Duration,
+    /// What the private halves of signing keys are sealed with, on the disk and in memory. Without it they lie there as
+    /// they are.
+    pub sealing: Option<SealingKey>,
 }
 
 impl AuthConfig {
     /// With the largest leeway.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
-        Self { issuer: issuer.into(), audience: audience.into(), leeway: MAX_LEEWAY }
+        Self { issuer: issuer.into(), audience: audience.into(), leeway: MAX_LEEWAY, sealing: None }
     }
 }
 
@@ -129,7 +132,7 @@ impl Auth {
         if config.leeway > MAX_LEEWAY {
             return Err(Fault::invalid(format!("the leeway is {} seconds at most", MAX_LEEWAY.as_secs())));
         }
-        let keys = Keys::open(dir, &config.issuer, &config.audience, now())?;
+        let keys = Keys::open(dir, &config, now())?;
         let checked = Cache::with_weighter((CACHE_BYTES / 800) as usize, CACHE_BYTES, TokenBytes);
         Ok(Self { config, keys, revoked: Revoked::default(), providers: Providers::default(), checked })
     }
@@ -268,7 +271,7 @@ impl Auth {
         let keys = self.keys.current();
         let mut header = jsonwebtoken::Header::new(keys.algorithm());
         header.kid = Some(keys.kid().to_owned());
-        let token = jsonwebtoken::encode(&header, &claims, &keys.signing).map_err(Fault::internal)?;
+        let token = jsonwebtoken::encode(&header, &claims, &keys.signing()?).map_err(Fault::internal)?;
         if token.len() > MAX_TOKEN {
             return Err(Fault::invalid("the subject is too long for a token"));
         }

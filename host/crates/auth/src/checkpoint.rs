@@ -69,7 +69,7 @@ impl SignedCheckpoint {
         let mut header = jsonwebtoken::Header::new(keys.algorithm());
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(keys.kid().to_owned());
-        let jws = jsonwebtoken::encode(&header, &checkpoint, &keys.signing).map_err(Fault::internal)?;
+        let jws = jsonwebtoken::encode(&header, &checkpoint, &keys.signing()?).map_err(Fault::internal)?;
         Ok(Self { checkpoint, kid: keys.kid().to_owned(), x: keys.public().to_owned(), jws })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! On the disk: `keys.json` says which is which and holds the public halves; `<kid>.pk8` (PKCS#8) is the private
 //! half of the active one alone, since a key in grace only checks. Each change is one atomic write of `keys.json`: a
-//! private half is written before it and removed after it, so a crash in between leaves an unused file at most.
+//! private half is written before it and removed after it, so a crash in between leaves an unused file at most. It is
+//! sealed ([`crate::sealed`]), there and in memory, and open only while something is signed.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use crate::files;
+use crate::{AuthConfig, SealingKey, files, sealed};
 
 const STATE: &str = "keys.json";
 
@@ -72,7 +74,9 @@ impl Key {
 
 /// The keys as they stand between two changes.
 pub(crate) struct KeySet {
-    pub(crate) signing: EncodingKey,
+    /// The active key's private half, sealed if there is something to seal it with.
+    private: Arc<Vec<u8>>,
+    sealing: Option<SealingKey>,
     active: Arc<Key>,
     /// Active and in grace.
     known: HashMap<Box<str>, Arc<Key>>,
@@ -83,6 +87,15 @@ impl KeySet {
     /// The active key's id.
     pub(crate) fn kid(&self) -> &str {
         &self.active.kid
+    }
+
+    /// The active key's private half, for as long as something is signed.
+    ///
+    /// # Errors
+    /// [`Code::Internal`].
+    pub(crate) fn signing(&self) -> Result<EncodingKey> {
+        let opened = open(self.sealing.as_ref(), self.kid(), &self.private)?;
+        Ok(EncodingKey::from_ed_der(&opened.ok_or_else(|| Fault::internal("the signing key does not open"))?))
     }
 
     /// The active key's public half, base64url.
@@ -125,6 +138,7 @@ pub(crate) struct Keys {
     dir: PathBuf,
     issuer: String,
     audience: String,
+    sealing: Option<SealingKey>,
     set: ArcSwap<KeySet>,
     /// One change at a time; readers do not take it.
     change: Mutex<()>,
@@ -132,34 +146,50 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Opens the folder; at the first start makes a key.
-    pub(crate) fn open(dir: &Path, issuer: &str, audience: &str, now: u64) -> Result<Self> {
+    pub(crate) fn open(dir: &Path, config: &AuthConfig, now: u64) -> Result<Self> {
         files::create_folder(dir)?;
-        let make = |rows, signing| assemble(rows, signing, issuer, audience);
+        let AuthConfig { issuer, audience, sealing, .. } = config;
+        let sealing = sealing.as_ref();
+        let make = |rows, signing| assemble(rows, signing, issuer, audience, sealing);
         let set = match files::read(dir, STATE)? {
             Some(state) => {
                 let state: State = serde_json::from_slice(&state).map_err(|error| broken(STATE).caused_by(error))?;
                 if state.format != FORMAT {
                     return Err(Fault::new(Code::Integrity, format!("`{STATE}` was written by a newer release")));
                 }
-                let pkcs8 = match state.keys.iter().find(|row| row.kid == state.active && !row.revoked) {
+                let file = match state.keys.iter().find(|row| row.kid == state.active && !row.revoked) {
                     Some(active) => files::read(dir, &private_file(&active.kid))?.ok_or_else(|| broken("key file"))?,
                     None => return Err(broken(STATE)),
                 };
-                make(
-                    state.keys,
-                    Pair::read(&pkcs8).filter(|pair| pair.kid == state.active).ok_or_else(|| broken("key file"))?,
-                )?
+                let pkcs8 = open(sealing, &state.active, &file)?.ok_or_else(|| {
+                    let detail = "the signing key was sealed with another key file: name that one, or remove the folder \
+                                  of signing keys, and every token has to be made anew";
+                    Fault::new(Code::Integrity, detail)
+                })?;
+                let pair = Pair::read(&pkcs8).filter(|pair| pair.kid == state.active);
+                let pair = pair.ok_or_else(|| broken("key file"))?;
+                if sealing.is_some() && !sealed::is_sealed(&file) {
+                    write_private(dir, &pair, sealing)?;
+                }
+                make(state.keys, pair)?
             }
             None => {
                 let pair = Pair::generate()?;
                 let rows = vec![pair.row(now)];
-                write(dir, &pair, &rows)?;
+                write(dir, &pair, &rows, sealing)?;
                 tracing::info!(kid = %pair.kid, "made a signing key");
                 make(rows, pair)?
             }
         };
-        let (issuer, audience) = (issuer.to_owned(), audience.to_owned());
-        Ok(Self { dir: dir.to_owned(), issuer, audience, set: ArcSwap::from_pointee(set), change: Mutex::new(()) })
+        let (issuer, audience, sealing) = (issuer.clone(), audience.clone(), sealing.cloned());
+        Ok(Self {
+            dir: dir.to_owned(),
+            issuer,
+            audience,
+            sealing,
+            set: ArcSwap::from_pointee(set),
+            change: Mutex::new(()),
+        })
     }
 
     /// The keys of now.
@@ -191,8 +221,8 @@ impl Keys {
             write_state(&self.dir, old.kid(), &rows)?;
             let mut known = old.known.clone();
             known.remove(kid);
-            let (signing, active) = (old.signing.clone(), old.active.clone());
-            self.set.store(Arc::new(KeySet { signing, active, known, rows }));
+            let (private, sealing, active) = (old.private.clone(), old.sealing.clone(), old.active.clone());
+            self.set.store(Arc::new(KeySet { private, sealing, active, known, rows }));
         }
         // Behind the change of the set: a token that is being checked meanwhile is refused by one or the other.
         key.revoked.store(true, Ordering::Release);
@@ -237,8 +267,8 @@ impl Keys {
         let mut rows = old.rows.clone();
         change(&mut rows);
         rows.push(pair.row(now));
-        write(&self.dir, &pair, &rows)?;
-        let mut set = assemble(rows, pair, &self.issuer, &self.audience)?;
+        write(&self.dir, &pair, &rows, self.sealing.as_ref())?;
+        let mut set = assemble(rows, pair, &self.issuer, &self.audience, self.sealing.as_ref())?;
         // Cached tokens hold on to the keys that checked them: the same keys go on, so that revoking one tells them.
         for (kid, key) in &mut set.known {
             if let Some(same) = old.find(kid) {
@@ -258,7 +288,7 @@ impl Keys {
 struct Pair {
     kid: String,
     x: String,
-    pkcs8: Vec<u8>,
+    pkcs8: Zeroizing<Vec<u8>>,
 }
 
 impl Pair {
@@ -271,7 +301,7 @@ impl Pair {
     fn read(pkcs8: &[u8]) -> Option<Self> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).ok()?;
         let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-        Some(Self { kid: thumbprint(&x), x, pkcs8: pkcs8.to_vec() })
+        Some(Self { kid: thumbprint(&x), x, pkcs8: Zeroizing::new(pkcs8.to_vec()) })
     }
 
     fn row(&self, created: u64) -> Row {
@@ -284,7 +314,7 @@ pub(crate) fn thumbprint(x: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#).as_bytes()))
 }
 
-fn assemble(rows: Vec<Row>, pair: Pair, issuer: &str, audience: &str) -> Result<KeySet> {
+fn assemble(rows: Vec<Row>, pair: Pair, issuer: &str, audience: &str, sealing: Option<&SealingKey>) -> Result<KeySet> {
     let mut known = HashMap::new();
     for row in rows.iter().filter(|row| !row.revoked) {
         let public = URL_SAFE_NO_PAD.decode(&row.x).ok().filter(|public| public.len() == 32);
@@ -303,7 +333,8 @@ fn assemble(rows: Vec<Row>, pair: Pair, issuer: &str, audience: &str) -> Result<
         known.insert(key.kid.clone(), Arc::new(key));
     }
     let active = known.get(pair.kid.as_str()).cloned().ok_or_else(|| broken(STATE))?;
-    Ok(KeySet { signing: EncodingKey::from_ed_der(&pair.pkcs8), active, known, rows })
+    let (private, sealing) = (Arc::new(private(&pair, sealing)?), sealing.cloned());
+    Ok(KeySet { private, sealing, active, known, rows })
 }
 
 /// What `jsonwebtoken` is to check. The times are left to [`crate::claims::Claims::check`], which takes `now` as an
@@ -322,8 +353,26 @@ fn private_file(kid: &str) -> String {
     format!("{kid}.pk8")
 }
 
-fn write(dir: &Path, pair: &Pair, rows: &[Row]) -> Result<()> {
-    files::replace(dir, &private_file(&pair.kid), &pair.pkcs8)?;
+/// A private half as it lies on the disk and in memory.
+fn private(pair: &Pair, sealing: Option<&SealingKey>) -> Result<Vec<u8>> {
+    sealing.map_or_else(|| Ok(pair.pkcs8.to_vec()), |key| key.seal(&pair.kid, &pair.pkcs8))
+}
+
+/// A private half out of that; none if it does not open.
+fn open(sealing: Option<&SealingKey>, kid: &str, file: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    match (sealed::is_sealed(file), sealing) {
+        (false, _) => Ok(Some(Zeroizing::new(file.to_vec()))),
+        (true, Some(key)) => key.open(kid, file),
+        (true, None) => Ok(None),
+    }
+}
+
+fn write_private(dir: &Path, pair: &Pair, sealing: Option<&SealingKey>) -> Result<()> {
+    files::replace(dir, &private_file(&pair.kid), &private(pair, sealing)?)
+}
+
+fn write(dir: &Path, pair: &Pair, rows: &[Row], sealing: Option<&SealingKey>) -> Result<()> {
+    write_private(dir, pair, sealing)?;
     write_state(dir, &pair.kid, rows)
 }
 

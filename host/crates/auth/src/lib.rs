@@ -36,9 +36,11 @@ mod keys;
 mod revoked;
 mod role;
 mod scope;
+mod sealed;
 mod signing;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 pub use auth::{Auth, AuthConfig, Grant, MAX_LEEWAY, MAX_TOKEN, Minted, Refused};
 pub use caller::Caller;
@@ -47,7 +49,9 @@ pub use foreign::{BadJwks, Identity, Jwks, KeyInfo, MAX_JWKS, Provider};
 pub use keys::{KeyState, NodeKey};
 pub use role::Role;
 pub use scope::{Scope, Scopes, UnknownScope};
+pub use sealed::SealingKey;
 pub use signing::{PluginSignature, SignerKey, SigningKey};
+pub use webhook::{InvalidWebhook, WEBHOOK_TOLERANCE, WebhookSecret};
 
 /// 32 bytes from the system's generator, for a key of whoever asks.
 ///
@@ -57,6 +61,12 @@ pub fn random_key() -> aimass_core::Result<[u8; 32]> {
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| aimass_core::Fault::internal("the system gives no random numbers"))?;
     Ok(key)
+}
+
+/// The caller of a request that was accepted under these rights, and runs later: a token that ended meanwhile changes
+/// nothing of what is owed.
+pub fn resumed_caller(tenant: aimass_core::Name, subject: String, jti: String, scopes: Scopes) -> Caller {
+    Caller { subject, jti, tenant: Some(resumed(tenant)), scopes, expires: u64::MAX, kid: None }
 }
 
 /// The handle of a tenant whose own request, accepted and recorded under its name, goes on after a restart.

@@ -57,6 +57,10 @@ scopes! {
     EgressRead = "egress:read";
     /// Say where the tenant's guests may send to, and across which regions.
     EgressWrite = "egress:write";
+    /// See the tenant's webhook endpoints and what was sent to them.
+    WebhooksRead = "webhooks:read";
+    /// Make, change and remove the tenant's webhook endpoints.
+    WebhooksWrite = "webhooks:write";
     /// See what the tenant used.
     UsageRead = "usage:read";
     /// See and fetch data files.

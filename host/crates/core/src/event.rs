@@ -2,17 +2,22 @@
 
 mod deployment;
 mod jobs;
+mod quota;
 mod sealing;
+mod version;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+pub use quota::{QuotaLimits, QuotaWarning};
+
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
-use crate::usage::Usage;
-use crate::{Digest, Name, Signature};
+use crate::usage::{ObjectUsage, Usage};
+use crate::{Digest, Name};
 
 pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
 pub use jobs::{
@@ -20,6 +25,8 @@ pub use jobs::{
     NAMED_ROWS, OnError, RowError, RowErrors,
 };
 pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
+pub use version::{Inspection, Provenance, SignedBy, UploadWish};
+pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,67 +84,6 @@ pub enum Device {
     Gpu,
 }
 
-/// What validation found out about a version's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inspection {
-    /// Worlds that a plugin can be used through: `model-plugin`, `wasi:http/proxy`. Empty for a model.
-    #[serde(default)]
-    pub worlds: Vec<String>,
-    /// Interfaces that a plugin imports, with versions, sorted.
-    #[serde(default)]
-    pub imports: Vec<String>,
-    /// Interfaces that a plugin exports, with versions, sorted.
-    #[serde(default)]
-    pub exports: Vec<String>,
-    /// What it takes and gives; none for a plugin that is only an HTTP function.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<Signature>,
-    /// The device that was asked for at the upload of a model.
-    #[serde(default)]
-    pub device: Device,
-}
-
-/// Who vouches for a version's bytes, by a signature over their digest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedBy {
-    /// The public key (Ed25519), base64 of its 32 bytes.
-    pub key: String,
-    /// The name of the trusted signer whose key it was; none if nobody's whom the tenant trusts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signer: Option<Name>,
-}
-
-/// How a version came to be what it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// The upload that it was compiled for in the background.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upload: Option<String>,
-    /// Who signed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed_by: Option<SignedBy>,
-    /// Interfaces that it imports and the version before did not, without versions, sorted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub new_imports: Vec<String>,
-}
-
-/// What an upload asked for, kept while its component is compiled in the background.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UploadWish {
-    /// The request's `Idempotency-Key`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub idempotency_key: Option<String>,
-    /// What the newest version must be when it is done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<Digest>,
-    /// Whether it may import more than the version before.
-    #[serde(default)]
-    pub allow_new_imports: bool,
-    /// Who signed it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signed_by: Option<SignedBy>,
-}
-
 /// Settings of a plugin, read by the guest through `wasi:config/store`.
 pub type Settings = BTreeMap<String, String>;
 
@@ -156,6 +102,9 @@ pub struct Limits {
     /// Memory that its loaded models take together, MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_memory_mib: Option<NonZeroU32>,
+    /// What it may keep, and use in a day.
+    #[serde(flatten)]
+    pub quotas: QuotaLimits,
 }
 
 /// One change of state. Records of released variants stay readable: fields are only added, with defaults.
@@ -234,7 +183,7 @@ pub enum Event {
     UploadAccepted {
         /// Whose.
         tenant: Name,
-        /// The upload's id: that of the request which brought it.
+        /// The upload's id.
         id: String,
         /// Under which name.
         name: Name,
@@ -455,6 +404,33 @@ pub enum Event {
         /// How many such requests this stands for.
         count: u64,
     },
+    /// An asynchronous call was given up. It changes nothing here: the queue knows more of it.
+    InvocationGivenUp {
+        /// Whose.
+        tenant: Name,
+        /// The call's id.
+        id: String,
+        /// The plugin or model that was called.
+        name: String,
+        /// The code of the last attempt's fault.
+        code: String,
+    },
+    /// A webhook endpoint was made, or replaced by this.
+    WebhookSet {
+        /// Whose.
+        tenant: Name,
+        /// What the tenant calls it.
+        name: Name,
+        /// The endpoint.
+        endpoint: WebhookEndpoint,
+    },
+    /// A webhook endpoint is gone.
+    WebhookRemoved {
+        /// Whose.
+        tenant: Name,
+        /// Which.
+        name: Name,
+    },
     /// What a tenant used in one hour, so far.
     UsageRecorded {
         /// Whose.
@@ -474,4 +450,25 @@ pub enum Event {
     JobRestarted(JobRestarted),
     /// A job ended. If it is done, its output is a data file with this.
     JobEnded(JobEnded),
+    /// The same of single plugins and models.
+    ObjectUsageRecorded {
+        /// Whose.
+        tenant: Name,
+        /// All of their hours, in place of what was recorded of them before.
+        objects: Vec<ObjectUsage>,
+    },
+    /// Four fifths of a tenant's quota are used.
+    QuotaWarned {
+        /// Whose.
+        tenant: Name,
+        /// Which, and how much of it.
+        warning: QuotaWarning,
+    },
+    /// What a tenant used long ago is shown no longer.
+    UsagePruned {
+        /// Whose.
+        tenant: Name,
+        /// The hours that began before this, seconds since the epoch.
+        before: u64,
+    },
 }

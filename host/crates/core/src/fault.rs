@@ -56,6 +56,8 @@ codes! {
     Unauthenticated = "unauthenticated", Caller, "A valid token is required";
     /// The token is valid but lacks a scope.
     InsufficientScope = "insufficient_scope", Caller, "The token lacks a scope";
+    /// A page of another site, or of a function, had the browser send it.
+    CrossSite = "cross_site", Caller, "The request comes from another site";
     /// There is none, or it is somebody else's: the answer is the same.
     NotFound = "not_found", Caller, "Not found";
     /// The path exists, the method does not.
@@ -64,6 +66,8 @@ codes! {
     Conflict = "conflict", Caller, "The state does not allow it";
     /// Another upload under the same name is under way.
     UploadInProgress = "upload_in_progress", Caller, "Another upload under this name is under way";
+    /// The `Idempotency-Key` came with another request before.
+    IdempotencyKeyReused = "idempotency_key_reused", Caller, "The idempotency key was used for another request";
     /// `If-Match` does not hold.
     PreconditionFailed = "precondition_failed", Caller, "A precondition does not hold";
     /// The body is larger than the limit.
@@ -94,6 +98,10 @@ codes! {
     UnsupportedOperation = "unsupported_operation", Caller, "The plugin does not offer this";
     /// The tenant is over its rate or concurrency.
     RateLimited = "rate_limited", Caller, "Too many requests";
+    /// The tenant has used what it may use in a day.
+    QuotaExceeded = "quota_exceeded", Caller, "A quota of the day is used up";
+    /// The tenant keeps as much as it may.
+    StorageQuota = "storage_quota", Caller, "A quota of what is kept is used up";
     /// The guest trapped (or panicked, or overflowed its stack).
     PluginTrap = "plugin_trap", Plugin, "The plugin trapped";
     /// The guest wanted more than its limits.

@@ -10,6 +10,7 @@ pub mod event;
 pub mod fault;
 pub mod identity;
 pub mod limits;
+pub mod logs;
 pub mod name;
 pub mod outgoing;
 pub mod policy;
@@ -17,6 +18,7 @@ pub mod seam;
 pub mod signature;
 pub mod tenant;
 pub mod tensor;
+pub mod trace;
 pub mod usage;
 
 pub use digest::Digest;

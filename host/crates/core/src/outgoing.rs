@@ -86,6 +86,14 @@ pub enum OutgoingError {
     /// The answer is larger than what the call may still receive.
     #[error("the answer is larger than the call may receive: {0} bytes")]
     ResponseTooLarge(u64),
+    /// The tenant's guests have sent as much today as they may.
+    #[error("the tenant's guests have sent {used} bytes of the {limit} that they may send in a day")]
+    QuotaExceeded {
+        /// Bytes that they have sent since midnight UTC.
+        used: u64,
+        /// Bytes that they may.
+        limit: u64,
+    },
     /// The call has sent as many requests as it may.
     #[error("a call sends at most {0} requests")]
     TooManyRequests(u32),
@@ -112,6 +120,7 @@ impl OutgoingError {
             Self::Timeout(_) => "timeout",
             Self::RequestTooLarge(_) => "request_too_large",
             Self::ResponseTooLarge(_) => "response_too_large",
+            Self::QuotaExceeded { .. } => "quota_exceeded",
             Self::TooManyRequests(_) => "too_many_requests",
             Self::Broken(_) => "broken",
             Self::Internal => "internal",
@@ -126,6 +135,7 @@ impl OutgoingError {
                 | Self::NotAllowed { .. }
                 | Self::TransferNotPermitted { .. }
                 | Self::ForbiddenAddress { .. }
+                | Self::QuotaExceeded { .. }
         )
     }
 }

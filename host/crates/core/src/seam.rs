@@ -9,6 +9,7 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::event::Settings;
+use crate::trace::Trace;
 use crate::{Name, ObjectRef, Result, Signature, Tenant, Tensor};
 
 /// A model that is ready to run.
@@ -25,20 +26,31 @@ pub trait Model: Send + Sync {
     async fn infer(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Tensor>>;
 }
 
+/// The call that a guest answers when it asks for a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// Whose guest it is.
+    pub tenant: &'a Tenant,
+    /// Which plugin.
+    pub plugin: &'a Name,
+    /// Where the call stands in its trace.
+    pub trace: &'a Trace,
+}
+
 /// Finds and loads models for guests (`wasi:nn`).
 #[async_trait]
 pub trait Inference: Send + Sync {
-    /// The tenant's own model of that name.
+    /// The tenant's own model of that name, for this one call.
     ///
     /// # Errors
     /// `not_found`, or what loading it says.
-    async fn by_name(&self, tenant: &Tenant, reference: &ObjectRef) -> Result<Arc<dyn Model>>;
+    async fn by_name(&self, by: Asking<'_>, reference: &ObjectRef) -> Result<Arc<dyn Model>>;
 
     /// A model from bytes, checked like an upload; it lives as long as the handle.
     ///
     /// # Errors
     /// `invalid_model`.
-    async fn from_bytes(&self, tenant: &Tenant, onnx: Bytes) -> Result<Arc<dyn Model>>;
+    async fn from_bytes(&self, by: Asking<'_>, onnx: Bytes) -> Result<Arc<dyn Model>>;
 }
 
 /// A guest's key-value namespace. Two buckets that differ in any field share nothing.

@@ -1,6 +1,8 @@
 //! What a tenant used in one hour.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,9 @@ use crate::Name;
 
 /// Seconds of the pieces that usage is counted in.
 pub const HOUR: u64 = 3600;
+
+/// Seconds that a limit by the day is for, from midnight UTC.
+pub const DAY: u64 = 24 * HOUR;
 
 /// Hashes that a [`Subjects`] keeps: up to so many it is exact, beyond it errs by 1/√(k−2), 6 %.
 const KEPT: usize = 256;
@@ -20,21 +25,96 @@ const COUNTED: usize = 8;
 pub struct Usage {
     /// When the hour began, seconds since the epoch.
     pub hour: u64,
-    /// Inferences, on models and plugins, that were answered or failed.
-    #[serde(default)]
-    pub inferences: u64,
-    /// Their time, nanoseconds.
-    #[serde(default)]
-    pub inference_ns: u64,
-    /// Calls of HTTP functions.
-    #[serde(default)]
-    pub functions: u64,
+    /// What calls came to, of all plugins and models together.
+    #[serde(flatten)]
+    pub calls: Calls,
     /// What was sent out, by the regions of the data and of the destination.
     #[serde(default)]
     pub flows: Vec<Flow>,
     /// Outgoing requests that were refused, by reason.
     #[serde(default)]
     pub refused: BTreeMap<String, u64>,
+}
+
+/// What calls came to: of one plugin or model, or of a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Calls {
+    /// Inferences that a client asked for, that were answered or failed.
+    pub inferences: u64,
+    /// Their time, nanoseconds.
+    pub inference_ns: u64,
+    /// Calls of HTTP functions.
+    pub functions: u64,
+    /// Runs of a model that a guest asked for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub guest_inferences: u64,
+    /// Calls that failed, and functions that answered with a status of 500 or above.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub errors: u64,
+    /// Time that guests ran on a processor, nanoseconds: what they waited for does not count.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub guest_ns: u64,
+    /// Time of runs in an engine, nanoseconds; what ran together is divided among those that it ran for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub engine_ns: u64,
+    /// Bytes of tensors and bodies that came in.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_in: u64,
+    /// Bytes of tensors and bodies that were answered with.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_out: u64,
+    /// Memory of guests by how long they had it: KiB times milliseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub memory_kib_ms: u64,
+}
+
+/// What the calls of one plugin or model came to in one hour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectUsage {
+    /// When the hour began, seconds since the epoch.
+    pub hour: u64,
+    /// The plugin's or model's name.
+    pub name: Name,
+    /// What they came to.
+    #[serde(flatten)]
+    pub calls: Calls,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Calls {
+    /// What a day's limit on compute is held against: processors and engines, nanoseconds.
+    pub fn compute_ns(&self) -> u64 {
+        self.guest_ns.saturating_add(self.engine_ns)
+    }
+}
+
+impl AddAssign for Calls {
+    fn add_assign(&mut self, other: Self) {
+        self.inferences += other.inferences;
+        self.inference_ns += other.inference_ns;
+        self.functions += other.functions;
+        self.guest_inferences += other.guest_inferences;
+        self.errors += other.errors;
+        self.guest_ns += other.guest_ns;
+        self.engine_ns += other.engine_ns;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.memory_kib_ms += other.memory_kib_ms;
+    }
+}
+
+/// Is told what a guest has used, when it ends, however it ends. Whoever tells never waits.
+pub trait Meter: Send + Sync {
+    /// It ran on a processor for so long.
+    fn ran(&self, time: Duration);
+
+    /// It had so many bytes of memory in the end, and lived for so long.
+    fn held(&self, bytes: usize, time: Duration);
 }
 
 /// What was sent from one region to another, or within one.
@@ -79,6 +159,11 @@ impl Usage {
         let flow = self.flow(from, to);
         flow.sent += sent;
         flow.received += received;
+    }
+
+    /// Bytes of requests' bodies that were sent out, anywhere.
+    pub fn sent(&self) -> u64 {
+        self.flows.iter().map(|flow| flow.sent).fold(0, u64::saturating_add)
     }
 
     /// Counts refused requests.

@@ -16,9 +16,9 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::app::RequestId;
 use crate::linger::Broken;
 use crate::problem::Rejection;
+use crate::request::RequestId;
 
 /// A body whose next bytes do not come within this time is given up.
 pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);

@@ -1,31 +1,61 @@
 //! `/fn/{tenant}/{plugin}[@version|:alias]/…`: HTTP functions.
 
-use aimass_core::limits::CALL_DEPTH;
+use aimass_core::limits::{CALL_DEPTH, MAX_FUNCTION_BODY};
 use aimass_core::{Fault, Name, ObjectRef, Result};
-use aimass_platform::{CallOptions, ServedVersion};
+use aimass_platform::{Asked, CallOptions, Caller, ServedVersion};
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{HeaderName, Request, Uri};
 
-use crate::app::{App, RequestId};
+use crate::app::App;
+use crate::console;
 use crate::depth::Depth;
+use crate::extract::whole_body;
 use crate::guard::{Answered, caller};
-use crate::linger::Lingering;
-use crate::routing;
+use crate::later::{self, Head, Vouched};
+use crate::request::RequestId;
+use crate::{prefer, routing};
 
 /// Where functions live.
 pub(crate) const PREFIX: &str = "/fn/";
 
 /// Calls the function that the path names. The guest sees the rest of the path, and what was taken off it in
 /// `x-forwarded-prefix`; it never sees a token of the platform.
-pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Depth, id: &RequestId) -> Result<Response> {
+pub(crate) async fn call<B>(
+    app: &App,
+    mut request: Request<B>,
+    depth: Depth,
+    id: &RequestId,
+    vouched: Option<Vouched>,
+) -> Result<Response>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
     let target = Target::parse(request.uri())?;
     let platform = app.platform();
-    let caller = caller(app, request.headers()).await.ok();
+    let background = vouched.is_some();
+    let caller = match vouched {
+        Some(Vouched(caller)) => Some(caller),
+        None => caller(app, request.headers()).await.ok(),
+    };
     let routing = routing::of(request.headers())?;
-    let options = CallOptions { depth: depth.0, routing, ..CallOptions::default() };
+    if !background {
+        // Nobody outside says this.
+        request.headers_mut().remove(later::INVOCATION);
+        request.headers_mut().remove(later::ATTEMPT);
+        // The queue is a tenant's own: to others the preference is not applied.
+        let own = caller.as_deref().filter(|c| c.tenant().is_ok_and(|tenant| *tenant.name() == target.tenant));
+        if let Some(caller) = own.filter(|_| prefer::respond_async(request.headers())) {
+            platform.may_call_function(caller, &target.tenant, &target.plugin, &routing)?;
+            return accept(app, caller, target.plugin.name, request, depth, id).await;
+        }
+    }
+    let trace = id.trace().clone();
+    let options = CallOptions { depth: depth.0, background, routing, trace, ..CallOptions::default() };
     let headers = request.headers_mut();
     headers.remove(CALL_DEPTH);
     if caller.is_some() {
@@ -36,10 +66,32 @@ pub(crate) async fn call(app: &App, mut request: Request<Lingering>, depth: Dept
     let called = platform.function(caller.as_deref(), &target.tenant, &target.plugin, request, options, id.as_str());
     let response = called.await?;
     let mut response = response.map(Body::new);
+    console::isolate(response.headers_mut());
     response.extensions_mut().insert(Answered(PREFIX));
     if let Some(ServedVersion(version)) = response.extensions().get().copied() {
         routing::served(&mut response, version);
     }
+    Ok(response)
+}
+
+/// Takes a call in that may be made, to be run later.
+async fn accept<B>(
+    app: &App,
+    by: &Caller,
+    subject: Name,
+    request: Request<B>,
+    depth: Depth,
+    id: &RequestId,
+) -> Result<Response>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let head = Head::of(request.method(), request.uri(), request.headers())?;
+    let body = whole_body(request.map(Body::new), MAX_FUNCTION_BODY).await?;
+    let asked = Asked { by, request: id.as_str() };
+    let mut response = later::accept(app, asked, head, subject, depth.0, body).await?;
+    response.extensions_mut().insert(Answered(PREFIX));
     Ok(response)
 }
 

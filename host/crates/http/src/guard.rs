@@ -11,7 +11,10 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::app::App;
+use crate::later::Vouched;
+use crate::console;
 use crate::problem::Rejection;
+use crate::repeat;
 use crate::routes::Access;
 
 /// A route's path and who may call it.
@@ -26,8 +29,13 @@ pub(crate) struct Rule {
 pub(crate) struct Answered(pub(crate) &'static str);
 
 pub(crate) async fn check(State(rule): State<Rule>, mut request: Request, next: Next) -> Response {
+    if rule.access == Access::Session {
+        let mut response = console::check(request, next).await;
+        response.extensions_mut().insert(Answered(rule.path));
+        return response;
+    }
     let mut response = match authorise(rule.access, &mut request).await {
-        Ok(()) => next.run(request).await,
+        Ok(()) => repeat::once(rule.path, request, next).await,
         Err(fault) => Rejection(fault).into_response(),
     };
     response.extensions_mut().insert(Answered(rule.path));
@@ -40,9 +48,12 @@ async fn authorise(access: Access, request: &mut Request) -> Result<()> {
     }
     let app = request.extensions().get::<Arc<App>>().cloned();
     let app = app.ok_or_else(|| Fault::internal("no app in the request"))?;
-    let caller = caller(&app, request.headers()).await?;
+    let caller = match request.extensions().get::<Vouched>() {
+        Some(Vouched(caller)) => caller.clone(),
+        None => caller(&app, request.headers()).await?,
+    };
     match access {
-        Access::Public | Access::Token => {}
+        Access::Public | Access::Session | Access::Token => {}
         Access::Tenant(scope) => {
             caller.require(scope)?;
             caller.tenant()?;

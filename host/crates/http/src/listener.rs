@@ -85,6 +85,7 @@ pub async fn serve(
 ) -> io::Result<bool> {
     let slots = Arc::new(Semaphore::new(config.connections));
     let addresses = Addresses::new(config.connections_per_address, config.new_connections_per_address);
+    app.set_over_tls(config.tls.is_some());
     let (notice, grace) = (config.drain_notice, config.grace);
     let accepting = Accepting {
         connections: Connections::new(app.clone(), config),

@@ -6,11 +6,12 @@ use std::time::Duration;
 use aimass_core::{Code, Fault, Source};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, StatusCode};
 use serde_json::json;
 
-use crate::{grpc, routing};
+use crate::request::REQUEST_ID;
+use crate::{console, grpc, routing};
 
 /// A fault on its way out. Its body is written by [`finish`], which knows the path.
 pub(crate) struct Rejection(pub(crate) Fault);
@@ -35,14 +36,17 @@ pub(crate) fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidRequest | Code::InvalidName | Code::InvalidTensor => StatusCode::BAD_REQUEST,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::InsufficientScope | Code::SignatureRequired | Code::UnknownSigner => StatusCode::FORBIDDEN,
+        Code::InsufficientScope | Code::CrossSite | Code::SignatureRequired | Code::UnknownSigner => {
+            StatusCode::FORBIDDEN
+        }
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Conflict | Code::UploadInProgress | Code::NewImports => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Code::InvalidComponent
+        Code::IdempotencyKeyReused
+        | Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget
         | Code::InvalidSignature
@@ -50,13 +54,13 @@ pub(crate) fn status(code: Code) -> StatusCode {
         | Code::InvalidData
         | Code::UnsupportedDevice
         | Code::UnsupportedOperation => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
         Code::PluginTrap | Code::PluginResourceLimit | Code::PluginFault => StatusCode::BAD_GATEWAY,
         Code::PluginDeadline => StatusCode::GATEWAY_TIMEOUT,
         Code::CallDepth => StatusCode::LOOP_DETECTED,
         Code::Internal | Code::Integrity => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Unavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+        Code::StorageFull | Code::StorageQuota => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
 
@@ -68,6 +72,11 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
             response = grpc::fault::response(&fault);
             fault.version().into_iter().for_each(|version| routing::served(&mut response, version));
             return named(request, response);
+        }
+        if console::owns(path) {
+            let mut page = console::refusal(&fault, response.status());
+            console::protect(page.headers_mut());
+            return named(request, page);
         }
         fault.version().into_iter().for_each(|version| routing::served(&mut response, version));
         let (kind, body) = body(path, request, &fault, response.status());
@@ -82,13 +91,15 @@ pub(crate) fn finish(path: &str, request: &str, mut response: Response) -> Respo
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
         *response.body_mut() = Body::from(body.to_string());
+    } else if console::owns(path) {
+        console::protect(response.headers_mut());
     }
     named(request, response)
 }
 
 fn named(request: &str, mut response: Response) -> Response {
     if let Ok(id) = HeaderValue::from_str(request) {
-        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
@@ -146,7 +157,8 @@ mod tests {
         for &code in Code::ALL {
             let status = status(code).as_u16();
             match code.source() {
-                Source::Caller => assert!((400..500).contains(&status), "{code}"),
+                // WebDAV's status for a quota (RFC 4331): whose it is, the caller knows.
+                Source::Caller => assert!((400..500).contains(&status) || code == Code::StorageQuota, "{code}"),
                 Source::Plugin => assert!([502, 504, 508].contains(&status), "{code}"),
                 Source::Platform => assert!([500, 503, 507].contains(&status), "{code}"),
             }

@@ -9,6 +9,7 @@ use axum::routing::{MethodFilter, on};
 use http::Method;
 
 use crate::app::App;
+use crate::console::{self, pages};
 use crate::{api, grpc, guard, operations, repository, v2};
 use aimass_platform::Scope;
 
@@ -17,6 +18,8 @@ use aimass_platform::Scope;
 pub enum Access {
     /// Anybody.
     Public,
+    /// Somebody who is signed in to the console; the use case decides by what is asked for. Others are shown the way in.
+    Session,
     /// A valid token; the use case decides by what is asked for.
     Token,
     /// A token of a tenant that holds this scope.
@@ -55,7 +58,7 @@ struct Table {
 
 impl Table {
     fn all() -> Self {
-        use Access::{Operator, Public, Tenant, TenantOrOperator, Token};
+        use Access::{Operator, Public, Session, Tenant, TenantOrOperator, Token};
         let mut t = Self { router: Router::new(), routes: vec![] };
         let (get, put, post, delete) = (&Method::GET, &Method::PUT, &Method::POST, &Method::DELETE);
         let patch = &Method::PATCH;
@@ -117,6 +120,7 @@ impl Table {
         t.add(get, "/api/v1/plugins/{name}/secrets", Tenant(Scope::PluginsRead), api::secrets::list);
         t.add(put, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::set);
         t.add(delete, "/api/v1/plugins/{name}/secrets/{key}", Tenant(Scope::PluginsWrite), api::secrets::delete);
+        t.add(get, "/api/v1/plugins/{name}/logs", Tenant(Scope::PluginsRead), api::logs::tail);
         t.add(put, "/api/v1/plugins/{name}/access", Tenant(Scope::PluginsWrite), api::plugins::set_access);
 
         t.add(get, "/api/v1/plugins/{name}/aliases", Tenant(Scope::PluginsRead), api::deployments::aliases);
@@ -210,8 +214,30 @@ impl Table {
         t.add(delete, "/api/v1/egress/transfers/{from}/{to}", Tenant(Scope::EgressWrite), api::egress::remove_transfer);
         t.add(get, "/api/v1/egress/region", Tenant(Scope::EgressRead), api::egress::region);
         t.add(put, "/api/v1/egress/region", Tenant(Scope::EgressWrite), api::egress::set_region);
+        // As for calls: one of two scopes is needed.
+        t.add(get, "/api/v1/invocations", Token, api::invocations::list);
+        t.add(get, "/api/v1/invocations/{invocation}", Token, api::invocations::show);
+        t.add(delete, "/api/v1/invocations/{invocation}", Token, api::invocations::cancel);
+        t.add(get, "/api/v1/invocations/{invocation}/result", Token, api::invocations::result);
+        t.add(post, "/api/v1/invocations/{invocation}/retry", Token, api::invocations::retry);
+        t.add(get, "/api/v1/webhooks", Tenant(Scope::WebhooksRead), api::webhooks::list);
+        t.add(post, "/api/v1/webhooks", Tenant(Scope::WebhooksWrite), api::webhooks::create);
+        t.add(get, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksRead), api::webhooks::show);
+        t.add(patch, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::change);
+        t.add(delete, "/api/v1/webhooks/{webhook}", Tenant(Scope::WebhooksWrite), api::webhooks::remove);
+        t.add(post, "/api/v1/webhooks/{webhook}/secret", Tenant(Scope::WebhooksWrite), api::webhooks::renew_secret);
+        t.add(post, "/api/v1/webhooks/{webhook}/test", Tenant(Scope::WebhooksWrite), api::webhooks::test);
+        t.add(get, "/api/v1/webhooks/{webhook}/deliveries", Tenant(Scope::WebhooksRead), api::webhooks::deliveries);
+        t.add(
+            post,
+            "/api/v1/webhooks/{webhook}/deliveries/{delivery}/retry",
+            Tenant(Scope::WebhooksWrite),
+            api::webhooks::retry,
+        );
         t.add(get, "/api/v1/usage", Tenant(Scope::UsageRead), api::usage::own);
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
+        t.add(get, "/api/v1/quotas", Tenant(Scope::UsageRead), api::quotas::own);
+        t.add(get, "/api/v1/tenants/{tenant}/quotas", Operator, api::quotas::of_tenant);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);
@@ -246,6 +272,78 @@ impl Table {
         t.add(post, "/inference.GRPCInferenceService/RepositoryIndex", Token, grpc::index);
         t.add(post, "/inference.GRPCInferenceService/RepositoryModelLoad", Token, grpc::load);
         t.add(post, "/inference.GRPCInferenceService/RepositoryModelUnload", Token, grpc::unload);
+
+        t.add(get, "/console", Public, console::enter);
+        t.add(get, "/console/sign-in", Public, pages::sign_in_form);
+        t.add(post, "/console/sign-in", Public, pages::sign_in);
+        t.add(get, "/console/assets/{asset}", Public, pages::asset);
+        t.add(get, "/console/", Session, pages::overview);
+        t.add(post, "/console/sign-out", Session, pages::sign_out);
+        t.add(post, "/console/theme", Session, pages::set_theme);
+        t.add(get, "/console/search", Session, pages::search);
+        t.add(get, "/console/upload-plugin", Session, pages::upload::plugin_form);
+        t.add(get, "/console/upload-model", Session, pages::upload::model_form);
+        t.add(get, "/console/uploads/{upload}", Session, pages::upload::show);
+        t.add(get, "/console/plugins", Session, pages::plugins);
+        t.add(get, "/console/plugins/{name}", Session, pages::plugin);
+        t.add(get, "/console/plugins/{name}/versions/{version}", Session, pages::plugin_version);
+        t.add(post, "/console/plugins/{name}/versions/{version}/delete", Session, pages::delete_version);
+        t.add(post, "/console/plugins/{name}/upload", Session, pages::upload::plugin);
+        t.add(get, "/console/plugins/{name}/playground", Session, pages::playground::plugin);
+        t.add(post, "/console/plugins/{name}/infer", Session, pages::playground::infer);
+        t.add(post, "/console/plugins/{name}/function", Session, pages::playground::call_function);
+        t.add(get, "/console/plugins/{name}/settings", Session, pages::settings::plugin);
+        t.add(post, "/console/plugins/{name}/settings", Session, pages::settings::save);
+        t.add(post, "/console/plugins/{name}/secrets", Session, pages::secrets::set);
+        t.add(post, "/console/plugins/{name}/secrets/remove", Session, pages::secrets::remove);
+        t.add(post, "/console/plugins/{name}/access", Session, pages::settings::set_access);
+        t.add(post, "/console/plugins/{name}/delete", Session, pages::settings::delete_plugin);
+        t.add(get, "/console/models", Session, pages::models);
+        t.add(get, "/console/models/{name}", Session, pages::model);
+        t.add(get, "/console/models/{name}/versions/{version}", Session, pages::model_version);
+        t.add(post, "/console/models/{name}/versions/{version}/delete", Session, pages::delete_version);
+        t.add(post, "/console/models/{name}/upload", Session, pages::upload::model);
+        t.add(get, "/console/models/{name}/playground", Session, pages::playground::model);
+        t.add(post, "/console/models/{name}/infer", Session, pages::playground::infer);
+        t.add(get, "/console/models/{name}/settings", Session, pages::settings::model);
+        t.add(post, "/console/models/{name}/delete", Session, pages::settings::delete_model);
+        t.add(get, "/console/plugins/{name}/traffic", Session, pages::traffic::show);
+        t.add(post, "/console/plugins/{name}/traffic", Session, pages::traffic::deploy);
+        t.add(get, "/console/plugins/{name}/traffic/{alias}", Session, pages::traffic::alias_figures);
+        t.add(post, "/console/plugins/{name}/traffic/{alias}/canary", Session, pages::traffic::move_canary);
+        t.add(post, "/console/plugins/{name}/traffic/{alias}/promote", Session, pages::traffic::promote);
+        t.add(post, "/console/plugins/{name}/traffic/{alias}/rollback", Session, pages::traffic::roll_back);
+        t.add(post, "/console/plugins/{name}/traffic/{alias}/delete", Session, pages::traffic::delete);
+        t.add(get, "/console/plugins/{name}/compare", Session, pages::compare::show);
+        t.add(get, "/console/models/{name}/traffic", Session, pages::traffic::show);
+        t.add(post, "/console/models/{name}/traffic", Session, pages::traffic::deploy);
+        t.add(get, "/console/models/{name}/traffic/{alias}", Session, pages::traffic::alias_figures);
+        t.add(post, "/console/models/{name}/traffic/{alias}/canary", Session, pages::traffic::move_canary);
+        t.add(post, "/console/models/{name}/traffic/{alias}/promote", Session, pages::traffic::promote);
+        t.add(post, "/console/models/{name}/traffic/{alias}/rollback", Session, pages::traffic::roll_back);
+        t.add(post, "/console/models/{name}/traffic/{alias}/delete", Session, pages::traffic::delete);
+        t.add(get, "/console/models/{name}/compare", Session, pages::compare::show);
+        t.add(get, "/console/usage", Session, pages::usage::show);
+        t.add(get, "/console/audit", Session, pages::audit::list);
+        t.add(get, "/console/tokens", Session, pages::tokens::list);
+        t.add(post, "/console/tokens", Session, pages::tokens::create);
+        t.add(post, "/console/tokens/{jti}/revoke", Session, pages::tokens::revoke);
+        t.add(get, "/console/egress", Session, pages::egress::show);
+        t.add(post, "/console/egress/allow", Session, pages::egress::allow);
+        t.add(post, "/console/egress/remove", Session, pages::egress::remove_rule);
+        t.add(post, "/console/egress/transfers/allow", Session, pages::egress::allow_transfer);
+        t.add(post, "/console/egress/transfers/remove", Session, pages::egress::remove_transfer);
+        t.add(post, "/console/egress/region", Session, pages::egress::set_region);
+        t.add(get, "/console/signers", Session, pages::signers::show);
+        t.add(post, "/console/signers/add", Session, pages::signers::add);
+        t.add(post, "/console/signers/{name}/remove", Session, pages::signers::remove);
+        t.add(post, "/console/signers/require", Session, pages::signers::require);
+        t.add(get, "/console/tenants", Session, pages::tenants::list);
+        t.add(post, "/console/tenants", Session, pages::tenants::create);
+        t.add(get, "/console/tenants/{tenant}", Session, pages::tenants::show);
+        t.add(post, "/console/tenants/{tenant}/limits", Session, pages::tenants::limit);
+        t.add(post, "/console/tenants/{tenant}/tokens", Session, pages::tokens::create_for);
+        t.add(post, "/console/tenants/{tenant}/tokens/{jti}/revoke", Session, pages::tokens::revoke_for);
         t
     }
 

@@ -19,9 +19,10 @@ use serde_json::Value;
 use crate::app::App;
 use crate::depth::Depth;
 use crate::extract::{Ask, Params, whole_body};
-use crate::oip;
+use crate::later::{self, Head, Vouched};
 use crate::problem::Rejection;
 use crate::routing::{self, Routed};
+use crate::{oip, prefer};
 
 pub(crate) async fn server() -> Answer<Value> {
     Answer(oip::server_metadata(env!("CARGO_PKG_VERSION")))
@@ -73,10 +74,20 @@ pub(crate) async fn infer(
     }
     let header_length = request.headers().get(oip::HEADER_LENGTH).map(text).transpose()?;
     let depth = request.extensions().get().copied().unwrap_or(Depth(0)).0;
+    let background = request.extensions().get::<Vouched>().is_some();
+    let later = prefer::respond_async(request.headers());
+    let later = later.then(|| Head::of(request.method(), request.uri(), request.headers())).transpose()?;
     let body = whole_body(request, MAX_INFER_BODY).await?;
+    let later = later.map(|head| (head, body.clone()));
     let mut wanted = oip::decode_request(body, header_length.as_deref())?;
     let inputs = std::mem::take(&mut wanted.inputs);
-    let options = CallOptions { deadline: wanted.timeout, depth, ..CallOptions::default() };
+    if let Some((head, body)) = later {
+        // What cannot be right is refused while the caller is there.
+        servable.signature()?.check_inputs(&inputs)?;
+        return Ok(later::accept(&app, ask.asked(), head, servable.name().parse()?, depth, body).await?);
+    }
+    let (deadline, trace) = (wanted.timeout, ask.request.trace().clone());
+    let options = CallOptions { deadline, depth, background, trace, ..CallOptions::default() };
     let outputs = app.platform().infer(&ask.caller, &servable, inputs, options, ask.request.as_str()).await?;
     let encoded = oip::encode_response(&wanted, servable.name(), &servable.version().to_string(), &outputs)?;
     let mut response = respond(encoded);

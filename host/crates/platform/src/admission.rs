@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use aimass_core::event::QuotaLimits;
 use aimass_core::{Code, Fault, Result, Tenant};
 
 /// A tenant's limits. Nothing means none.
@@ -21,6 +22,8 @@ pub struct TenantLimits {
     pub concurrency: Option<NonZeroU32>,
     /// Bytes that its loaded models take together.
     pub engine_memory: Option<u64>,
+    /// What it may keep, and use in a day.
+    pub quotas: QuotaLimits,
 }
 
 impl TenantLimits {

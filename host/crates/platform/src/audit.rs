@@ -18,7 +18,7 @@ use crate::{Asked, Platform, Scope};
 
 /// Records that one page looks through: a filter that nothing passes gives an empty page with a cursor, not a long
 /// wait.
-const SCAN: u64 = 50_000;
+pub(crate) const SCAN: u64 = 50_000;
 
 /// Lines of one page of an export.
 const EXPORT: usize = 1_000;
@@ -116,17 +116,21 @@ impl Platform {
     /// `insufficient_scope`; `not_found` for a tenant that asks for another one's; `integrity` where the journal is
     /// damaged.
     pub async fn audit(&self, asked: Asked<'_>, mut query: AuditQuery) -> Result<Page<AuditDocument>> {
-        let viewer = if asked.by.require(Scope::Operator).is_ok() {
-            self.record_read(&asked, query.tenant.as_ref(), "audit").await?;
-            None
-        } else {
-            let own = asked.tenant(Scope::AuditRead)?.name().clone();
-            if query.tenant.get_or_insert_with(|| own.clone()) != &own {
-                return Err(Fault::not_found());
-            }
-            Some(own)
-        };
+        let viewer = self.audit_viewer(&asked, &mut query).await?;
         self.walk(move |store| page(store, &query, viewer.as_ref())).await
+    }
+
+    /// As whom the caller sees the log, a tenant or nobody in particular; the query is narrowed to what that may see.
+    pub(crate) async fn audit_viewer(&self, asked: &Asked<'_>, query: &mut AuditQuery) -> Result<Option<Name>> {
+        if asked.by.require(Scope::Operator).is_ok() {
+            self.record_read(asked, query.tenant.as_ref(), "audit").await?;
+            return Ok(None);
+        }
+        let own = asked.tenant(Scope::AuditRead)?.name().clone();
+        if query.tenant.get_or_insert_with(|| own.clone()) != &own {
+            return Err(Fault::not_found());
+        }
+        Ok(Some(own))
     }
 
     /// Walks along the whole chain on the disk; `noted` is what a checkpoint said.
@@ -183,7 +187,10 @@ impl Platform {
     }
 
     /// Runs a walk through the journal where it may block.
-    async fn walk<T: Send + 'static>(&self, walk: impl FnOnce(&Store) -> Result<T> + Send + 'static) -> Result<T> {
+    pub(crate) async fn walk<T: Send + 'static>(
+        &self,
+        walk: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let _turn = self.audits.walks.acquire().await.map_err(Fault::internal)?;
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || walk(&store)).await.map_err(Fault::internal)?
@@ -217,7 +224,7 @@ fn page(store: &Store, query: &AuditQuery, viewer: Option<&Name>) -> Result<Page
 }
 
 /// The record, if the query asks for it.
-fn shown(
+pub(crate) fn shown(
     state: &State<'_>,
     record: Record,
     query: &AuditQuery,
@@ -238,7 +245,7 @@ fn shown(
         return Ok(None);
     }
     // Nobody did it, and there is one a minute: shown to who asks for it.
-    if query.kind.is_none() && kind == "usage_recorded" {
+    if query.kind.is_none() && ["usage_recorded", "object_usage_recorded"].contains(&kind.as_str()) {
         return Ok(None);
     }
     let mut tenant = text("tenant");

@@ -82,7 +82,8 @@ impl Platform {
         inspecting: Inspecting,
     ) -> Result<UploadDocument> {
         let (digest, size) = staged.commit().await?;
-        let id = asked.request.to_owned();
+        // Ordered by time, as lists of them are; the request's id is its sender's, and may come twice.
+        let id = uuid::Uuid::now_v7().as_simple().to_string();
         let (tenant, name, wish) = (job.tenant.clone(), job.name.clone(), job.wish.clone());
         let event = Event::UploadAccepted { tenant: tenant.name().clone(), id: id.clone(), name, digest, size, wish };
         self.store.write(asked.actor(), move |_| Ok((Some(event), ()))).await?;

@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aimass_core::event::Kind;
+use aimass_core::trace::{SpanKind, Trace};
 use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Source, Tenant, Tensor};
 use aimass_inference::process::Timing;
-use aimass_sandbox::{Body, Call, Plugin};
+use aimass_sandbox::{Call, Plugin};
+use http_body_util::BodyExt as _;
 
+use crate::admission::Entered;
+use crate::answer::Body;
 use crate::deployments::{Live, Routing};
 use crate::directory::Resolved;
 use crate::statistics::Observation;
+use crate::watch::Watch;
 use crate::{Caller, Platform, Scope};
 
 /// Where the time of a model's call went that took `took`.
@@ -25,6 +30,19 @@ fn observed(took: Duration, timing: &Timing) -> Observation {
     }
 }
 
+/// Tells of a model's call that has just ended, after `took`: when its turn came, and the engine's run.
+pub(crate) fn tell_timing(trace: &Trace, took: Duration, timing: &Timing) {
+    if trace.recorded() {
+        trace.past("queue", took.saturating_sub(timing.queue), timing.queue, vec![]);
+        let batch = vec![("aimass.batch.size", u64::from(timing.batch).into())];
+        trace.past("engine run", Duration::ZERO, timing.compute, batch);
+    }
+}
+
+fn bytes_of(tensors: &[Tensor]) -> u64 {
+    tensors.iter().map(|tensor| tensor.data().len() as u64).sum()
+}
+
 /// What a caller may say about a call.
 #[derive(Clone, Debug, Default)]
 pub struct CallOptions {
@@ -34,6 +52,10 @@ pub struct CallOptions {
     pub depth: u32,
     /// Whether it gives way to the tenant's other calls, and to everybody's: nobody waits for it.
     pub behind: bool,
+    /// Where it stands in its trace.
+    pub trace: Trace,
+    /// Nobody waits for it: it was accepted to be run later.
+    pub background: bool,
     /// What the caller says about the choice among the versions of an HTTP function.
     pub routing: Routing,
     /// It is a copy of a call whose answer nobody gets: it changes no data, and sends nothing out.
@@ -142,13 +164,47 @@ impl Platform {
         options: CallOptions,
         request: &str,
     ) -> Result<Vec<Tensor>> {
-        let tenant = by.tenant()?;
-        servable.signature()?.check_inputs(&inputs)?;
-        let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
+        self.infer_as(by.tenant()?, servable, inputs, options, request).await
+    }
+
+    /// The same for a tenant whose right to it was checked before.
+    pub(crate) async fn infer_as(
+        &self,
+        tenant: &Tenant,
+        servable: &Servable,
+        inputs: Vec<Tensor>,
+        mut options: CallOptions,
+        request: &str,
+    ) -> Result<Vec<Tensor>> {
+        let signature = servable.signature()?;
+        let _entered = self.admit(tenant, &options.trace)?;
+        let request: Arc<str> = request.into();
+        let watch = self.watch(tenant, &servable.0, &request, &mut options);
+        let used = &servable.0.record.used;
+        used.came(bytes_of(&inputs));
+        let outcome = match signature.check_inputs(&inputs) {
+            Ok(()) => self.infer_checked(tenant, servable, inputs, &options, &request).await,
+            Err(fault) => Err(fault),
+        };
+        used.went(outcome.as_deref().map_or(0, bytes_of));
+        watch.ended(outcome.as_ref().err());
+        outcome
+    }
+
+    async fn infer_checked(
+        &self,
+        tenant: &Tenant,
+        servable: &Servable,
+        inputs: Vec<Tensor>,
+        options: &CallOptions,
+        request: &Arc<str>,
+    ) -> Result<Vec<Tensor>> {
+        let resolved = &servable.0;
+        let _live = (!options.background).then(|| self.invocations.live());
         let copied = self.shadows.copy(servable.1.as_deref(), &inputs);
         let started = Instant::now();
-        let outcome = self.unless_erased(tenant, self.run(tenant, &servable.0, inputs, &options, request)).await;
-        let (took, recorder) = (started.elapsed(), &servable.0.recorder);
+        let outcome = self.unless_erased(tenant, self.run(tenant, resolved, inputs, options, request)).await;
+        let (took, recorder) = (started.elapsed(), &resolved.recorder);
         match &outcome {
             Ok((_, observation)) => {
                 let whole = Observation { compute_infer: took, batch: 1, ..Observation::default() };
@@ -157,7 +213,7 @@ impl Platform {
             Err(_) => recorder.failed(took),
         }
         if let (Some(copied), Ok((outputs, _))) = (copied, &outcome) {
-            copied.follow(tenant, outputs, &options, request);
+            copied.follow(tenant, outputs, options, request);
         }
         recorder.ended_with(took, outcome.as_ref().err().map(|fault| fault.code().source()));
         outcome.map(|(outputs, _)| outputs).map_err(|fault| fault.of_version(servable.version()))
@@ -169,7 +225,7 @@ impl Platform {
         resolved: &Resolved,
         inputs: Vec<Tensor>,
         options: &CallOptions,
-        request: &str,
+        request: &Arc<str>,
     ) -> Result<(Vec<Tensor>, Option<Observation>)> {
         resolved.record.set_unloaded(false);
         match resolved.kind {
@@ -183,7 +239,10 @@ impl Platform {
                 let model = self.models.load_resolved(tenant, resolved).await?;
                 let called = Instant::now();
                 let (outputs, timing) = model.infer_at(inputs, deadline, options.behind).await?;
-                Ok((outputs, Some(observed(called.elapsed(), &timing))))
+                let took = called.elapsed();
+                tell_timing(&options.trace, took, &timing);
+                resolved.record.used.engine(timing.compute, timing.batch);
+                Ok((outputs, Some(observed(took, &timing))))
             }
         }
     }
@@ -200,7 +259,7 @@ impl Platform {
         tenant: &aimass_core::Name,
         reference: &ObjectRef,
         request: http::Request<B>,
-        options: CallOptions,
+        mut options: CallOptions,
         request_id: &str,
     ) -> Result<http::Response<Body>>
     where
@@ -208,16 +267,25 @@ impl Platform {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (tenant, resolved) = self.function_access(by, tenant, reference, &options.routing)?;
-        if resolved.kind != Kind::Plugin || !resolved.http {
-            let detail = format!("`{}` is no HTTP function: call it under /v2/models", resolved.name);
-            return Err(Fault::new(Code::UnsupportedOperation, detail));
-        }
-        let _entered = self.gate.enter(&tenant, &self.limits_of(&tenant))?;
+        resolved.is_function()?;
+        let _entered = self.admit(&tenant, &options.trace)?;
+        let _live = (!options.background).then(|| self.invocations.live());
+        let request_id: Arc<str> = request_id.into();
+        let mut watch = self.watch(&tenant, &resolved, &request_id, &mut options);
+        watch.function();
+        resolved.recorder.function();
+        let to_head = request.method() == http::Method::HEAD;
         let started = Instant::now();
         let called = async {
             let plugin = self.loaded_plugin(&tenant, &resolved).await?;
-            let call = self.call(&tenant, &resolved, &options, request_id);
-            resolved.recorder.function();
+            let call = self.call(&tenant, &resolved, &options, &request_id);
+            let record = resolved.record.clone();
+            let request = request.map(|body| {
+                body.map_frame(move |frame| {
+                    record.used.came(frame.data_ref().map_or(0, bytes::Bytes::len) as u64);
+                    frame
+                })
+            });
             self.sandbox.http(&plugin, call, request).await
         };
         let answered = self.unless_erased(&tenant, called).await;
@@ -227,17 +295,41 @@ impl Platform {
             Err(fault) => Some(fault.code().source()),
         };
         resolved.recorder.ended_with(started.elapsed(), failed);
-        let mut response = answered.map_err(|fault| fault.of_version(resolved.version))?;
-        if failed.is_none() {
-            // What fails behind the head, which is counted already.
-            let recorder = resolved.recorder.clone();
-            response = response.map(|body| body.on_failure(move |fault| recorder.failed_late(fault.code().source())));
+        match answered {
+            Ok(mut response) => {
+                if failed.is_none() {
+                    // What fails behind the head, which is counted already.
+                    let recorder = resolved.recorder.clone();
+                    let told = move |fault: &Fault| recorder.failed_late(fault.code().source());
+                    response = response.map(|body| body.on_failure(told));
+                }
+                response.extensions_mut().insert(ServedVersion(resolved.version));
+                Ok(watched(response, watch, to_head))
+            }
+            Err(fault) => {
+                watch.ended(Some(&fault));
+                Err(fault.of_version(resolved.version))
+            }
         }
-        response.extensions_mut().insert(ServedVersion(resolved.version));
-        Ok(response)
     }
 
-    fn function_access(
+    /// Lets a call in, or says why not.
+    fn admit(&self, tenant: &Tenant, trace: &Trace) -> Result<Option<Entered<'_>>> {
+        let mut span = trace.span("admission", SpanKind::Internal);
+        span.note_with("aimass.tenant", || tenant.to_string());
+        let limits = self.limits_of(tenant);
+        let entered = self.may_compute(tenant, &limits).and_then(|()| self.gate.enter(tenant, &limits));
+        entered.inspect_err(|fault| span.fail(|| fault.code().as_str().into()))
+    }
+
+    /// Watches a call that was let in. What it does from now on stands below it in its trace.
+    fn watch(&self, tenant: &Tenant, resolved: &Arc<Resolved>, request: &Arc<str>, options: &mut CallOptions) -> Watch {
+        let span = Watch::span(tenant, resolved, request, &options.trace);
+        options.trace = span.below(&options.trace);
+        Watch::new(self.logs.clone(), tenant.clone(), resolved.clone(), request.clone(), span)
+    }
+
+    pub(crate) fn function_access(
         &self,
         by: Option<&Caller>,
         named: &aimass_core::Name,
@@ -263,7 +355,7 @@ impl Platform {
         self.sandbox.load(resolved.digest, self.store.blobs().read(tenant, &resolved.digest)).await
     }
 
-    fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &str) -> Call {
+    fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &Arc<str>) -> Call {
         let mut limits = self.limits.clone();
         limits.deadline = self.deadline(options);
         if options.shadow {
@@ -275,12 +367,26 @@ impl Platform {
             version: resolved.version,
             settings: resolved.settings.clone(),
             limits,
-            request_id: request.into(),
+            request_id: request.clone(),
             depth: options.depth,
+            trace: options.trace.clone(),
+            meter: Some(resolved.record.clone()),
         }
     }
 
     fn deadline(&self, options: &CallOptions) -> Duration {
         options.deadline.map_or(self.limits.deadline, |asked| asked.min(self.limits.deadline))
     }
+}
+
+/// A function's answer, whose call is watched to its last byte.
+fn watched(response: http::Response<aimass_sandbox::Body>, mut watch: Watch, to_head: bool) -> http::Response<Body> {
+    let (parts, body) = response.into_parts();
+    let status = parts.status.as_u16();
+    watch.status = Some(status);
+    let declared = parts.headers.get(http::header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+    // Answers that have none by their status.
+    let empty = to_head || matches!(status, 204 | 304);
+    http::Response::from_parts(parts, Body::new(body, watch, declared, empty))
 }

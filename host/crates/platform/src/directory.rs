@@ -166,6 +166,18 @@ impl Resolved {
             Fault::new(Code::UnsupportedOperation, detail)
         })
     }
+
+    /// Checks that it is an HTTP function.
+    ///
+    /// # Errors
+    /// `unsupported_operation`.
+    pub(crate) fn is_function(&self) -> Result<()> {
+        if self.kind == Kind::Plugin && self.http {
+            return Ok(());
+        }
+        let detail = format!("`{}` is no HTTP function: call it under /v2/models", self.name);
+        Err(Fault::new(Code::UnsupportedOperation, detail))
+    }
 }
 
 #[cfg(test)]

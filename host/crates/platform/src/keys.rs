@@ -65,7 +65,7 @@ impl Platform {
         let state = self.store.state();
         state.tenant(name)?.ok_or_else(Fault::not_found)?;
         let issuers = state.issuers(name, None, usize::MAX)?;
-        let compiled = self.digests(&tenant)?;
+        let (names, compiled) = self.things(&tenant)?;
         let erased = self.store.erase_tenant(asked.actor(), name).await;
         if self.store.state().tenant(name)?.is_some() {
             return erased;
@@ -75,11 +75,14 @@ impl Platform {
         issuers.iter().for_each(|row| self.provider_keys.remove(name, &row.name));
         self.identity_changed(name)?;
         self.directory.forget_tenant(name);
+        names.iter().for_each(|name| self.rollouts.forget(&tenant, name));
         self.erasures.notify_waiters();
         self.models.forget_tenant(name);
         self.records.forget_tenant(name);
         self.limits_of_tenants.forget(name);
         self.egress.forget_tenant(name);
+        self.logs.forget_tenant(name);
+        self.quotas.forget(name);
         let named = self.store.state().named_digests()?;
         compiled.difference(&named).for_each(|digest| self.sandbox.forget(digest));
         erased
@@ -101,13 +104,16 @@ impl Platform {
         }
     }
 
-    /// The components of a tenant.
-    fn digests(&self, tenant: &Tenant) -> Result<BTreeSet<Digest>> {
+    /// The names of a tenant's plugins and models, and the components of the plugins.
+    fn things(&self, tenant: &Tenant) -> Result<(Vec<Name>, BTreeSet<Digest>)> {
         let state = self.store.state();
-        let mut digests = BTreeSet::new();
+        let (mut names, mut components) = (vec![], BTreeSet::new());
         for object in state.objects(tenant, Kind::Plugin, None, usize::MAX)? {
-            digests.extend(state.versions(tenant, &object.name, None, usize::MAX)?.into_iter().map(|row| row.digest));
+            let versions = state.versions(tenant, &object.name, None, usize::MAX)?;
+            components.extend(versions.into_iter().map(|row| row.digest));
+            names.push(object.name);
         }
-        Ok(digests)
+        names.extend(state.objects(tenant, Kind::Model, None, usize::MAX)?.into_iter().map(|object| object.name));
+        Ok((names, components))
     }
 }

@@ -5,9 +5,11 @@
 //! they are durable; calls ([`Platform::infer`], [`Platform::function`]) touch memory only.
 
 mod admission;
+mod answer;
 mod audit;
 mod background;
 mod calls;
+mod counters;
 mod deployments;
 mod directory;
 mod egress;
@@ -15,11 +17,18 @@ mod files;
 mod guests;
 mod identity;
 mod jobs;
+mod invocations;
 mod keys;
 mod limits;
+mod logs;
 mod models;
+mod newest;
+mod node;
 mod objects;
 mod plugins;
+mod quotas;
+mod repeats;
+mod recent;
 mod repository;
 mod rule;
 mod secrets;
@@ -28,12 +37,14 @@ mod statistics;
 mod tenants;
 mod tokens;
 mod uploads;
+mod watch;
+mod webhooks;
 mod window;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aimass_auth::Auth;
 use aimass_core::event::Actor;
@@ -46,8 +57,8 @@ use aimass_store::Store;
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
 pub use aimass_data::ReadCommand;
-pub use aimass_sandbox::Body;
-pub use aimass_store::{BadRecord, ChainReport};
+pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
+pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable, ServedVersion};
@@ -55,15 +66,27 @@ pub use deployments::{
     AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
     Routing, ShadowFigures, VersionFigures,
 };
-pub use egress::{EgressParts, EgressWish, FlowDocument, LOCAL, RegionDocument, TransferWish, UsageDocument};
+pub use egress::{
+    CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,
+    UsageDocument, UsageQuery,
+};
 pub use files::{FileContent, FileDocument, FileUpload};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
+pub use invocations::{
+    Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, Ran, Runner,
+    StoredAnswer, StoredRequest,
+};
 pub use jobs::{BatchRequest, JobDocument, JobRequest, JobState, Progress};
 pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
+pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
 pub use models::ModelDocument;
+pub use node::{DeviceDocument, NodeDocument};
 pub use objects::{ObjectDocument, ObjectSummary, Page, VersionDocument};
+pub use quotas::{Quota, QuotaDocument};
+pub use repeats::{FirstWrite, Write};
+pub use recent::MinuteDocument;
 pub use repository::{IndexEntry, Observed, Residents, VersionStatistics};
 pub use secrets::{MAX_SECRET, SecretDocument};
 pub use signing::SignerDocument;
@@ -71,6 +94,7 @@ pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
+pub use webhooks::{DeliveryDocument, WebhookChange, WebhookDocument, WebhookRequest, WebhookSecretDocument};
 pub use window::Figures;
 
 use admission::Gate;
@@ -78,8 +102,11 @@ use deployments::{Rollouts, Shadows};
 use directory::Directory;
 use egress::Egress;
 use identity::ProviderKeys;
+use invocations::Invocations;
 use limits::TenantsLimits;
 use models::Residency;
+use repeats::Repeats;
+use recent::Recent;
 use statistics::Records;
 
 /// Who asks, and in which request. Every change is recorded under both.
@@ -126,6 +153,12 @@ pub struct Parts {
     pub reader: ReadCommand,
     /// What guests send out.
     pub egress: EgressParts,
+    /// What plugins' calls log; the sandbox writes into it as well.
+    pub logs: Arc<Logs>,
+    /// How long usage can be asked for.
+    pub usage_retention: Duration,
+    /// How asynchronous calls are run.
+    pub invocations: InvocationsConfig,
 }
 
 /// The platform of one node. Cheap to share behind an `Arc`.
@@ -140,13 +173,20 @@ pub struct Platform {
     gate: Gate,
     limits_of_tenants: Arc<TenantsLimits>,
     egress: Egress,
+    logs: Arc<Logs>,
+    quotas: quotas::Quotas,
     provider_keys: ProviderKeys,
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
     jobs: jobs::Jobs,
     reader: ReadCommand,
+    recent: Recent,
+    started: Instant,
     upload_wait: Duration,
+    usage_retention: Duration,
+    invocations: Invocations,
+    repeats: Repeats,
     rollouts: Rollouts,
     shadows: Shadows,
     /// Calls under way hear of erased tenants.
@@ -160,19 +200,8 @@ impl Platform {
     /// # Errors
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts {
-            store,
-            auth,
-            sandbox,
-            engines,
-            guests,
-            limits,
-            tenant_limits,
-            model_memory,
-            upload_wait,
-            reader,
-            egress,
-        } = parts;
+        let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, .. } = parts;
+        let Parts { model_memory, upload_wait, reader, egress, logs, usage_retention, invocations, .. } = parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -184,6 +213,8 @@ impl Platform {
             records,
             models: Arc::new(residency),
             egress: Egress::new(egress, store.clone())?,
+            logs,
+            quotas: quotas::Quotas::default(),
             rollouts: Rollouts::load(&store)?,
             shadows: Shadows::default(),
             store,
@@ -197,8 +228,13 @@ impl Platform {
             audits: audit::Audits::default(),
             jobs: jobs::Jobs::default(),
             reader,
+            recent: Recent::default(),
+            started: Instant::now(),
             upload_wait,
             erasures: tokio::sync::Notify::new(),
+            usage_retention,
+            invocations: Invocations::new(invocations),
+            repeats: Repeats::default(),
         });
         guests.connect(&platform);
         platform.shadows.connect(&platform);
@@ -234,7 +270,7 @@ impl Platform {
 
     /// Closes the store; call it last.
     pub async fn close(&self) {
-        self.flush_usage(true).await;
+        self.flush_usage(egress::Due::All).await;
         self.store.clone().close().await;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{PoisonError, RwLock};
 
-use aimass_core::event::{Event, Limits};
+use aimass_core::event::{Event, Limits, QuotaLimits};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 use aimass_store::TenantRow;
 use serde::{Deserialize, Deserializer};
@@ -30,6 +30,21 @@ pub struct LimitsChange {
     /// Memory that its loaded models take together, MiB.
     #[serde(deserialize_with = "present")]
     pub engine_memory_mib: Option<Option<NonZeroU32>>,
+    /// Bytes of its plugins and models, MiB.
+    #[serde(deserialize_with = "present")]
+    pub storage_mib: Option<Option<NonZeroU32>>,
+    /// Plugins.
+    #[serde(deserialize_with = "present")]
+    pub plugins: Option<Option<NonZeroU32>>,
+    /// Models.
+    #[serde(deserialize_with = "present")]
+    pub models: Option<Option<NonZeroU32>>,
+    /// Time that its guests run on processors and its models in engines, seconds in a day (UTC).
+    #[serde(deserialize_with = "present")]
+    pub compute_seconds_per_day: Option<Option<NonZeroU32>>,
+    /// Bytes that its guests send out, MiB in a day (UTC).
+    #[serde(deserialize_with = "present")]
+    pub egress_mib_per_day: Option<Option<NonZeroU32>>,
 }
 
 /// A field that is there, also as null.
@@ -44,6 +59,13 @@ impl LimitsChange {
             requests_per_second: self.requests_per_second.unwrap_or(to.requests_per_second),
             calls: self.calls.unwrap_or(to.calls),
             engine_memory_mib: self.engine_memory_mib.unwrap_or(to.engine_memory_mib),
+            quotas: QuotaLimits {
+                storage_mib: self.storage_mib.unwrap_or(to.quotas.storage_mib),
+                plugins: self.plugins.unwrap_or(to.quotas.plugins),
+                models: self.models.unwrap_or(to.quotas.models),
+                compute_seconds_per_day: self.compute_seconds_per_day.unwrap_or(to.quotas.compute_seconds_per_day),
+                egress_mib_per_day: self.egress_mib_per_day.unwrap_or(to.quotas.egress_mib_per_day),
+            },
         }
     }
 }
@@ -88,6 +110,13 @@ impl TenantLimits {
             burst: rate.map_or(self.burst, Self::burst_of),
             concurrency: own.calls.or(self.concurrency),
             engine_memory: own.engine_memory_mib.map(|mib| u64::from(mib.get()) << 20).or(self.engine_memory),
+            quotas: QuotaLimits {
+                storage_mib: own.quotas.storage_mib.or(self.quotas.storage_mib),
+                plugins: own.quotas.plugins.or(self.quotas.plugins),
+                models: own.quotas.models.or(self.quotas.models),
+                compute_seconds_per_day: own.quotas.compute_seconds_per_day.or(self.quotas.compute_seconds_per_day),
+                egress_mib_per_day: own.quotas.egress_mib_per_day.or(self.quotas.egress_mib_per_day),
+            },
         }
     }
 
@@ -99,6 +128,7 @@ impl TenantLimits {
             requests_per_second: self.per_second,
             calls: self.concurrency,
             engine_memory_mib: self.engine_memory.and_then(mib),
+            quotas: self.quotas,
         }
     }
 }
@@ -125,6 +155,7 @@ impl Platform {
         let read = || self.store.state().tenant(name)?.map(|row| row.limits).ok_or_else(Fault::not_found);
         self.limits_of_tenants.set(name, read)?;
         self.models.limits_changed(name);
+        self.quota_changed(name);
         self.show_tenant(name)
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aimass_core::event::{Device, Inspection, Kind};
 use aimass_core::{Code, Digest, Fault, Name, Result, Tenant};
-use aimass_inference::Placement;
 use aimass_inference::process::{EngineProcesses, ModelKey, ProcessModel};
+use aimass_inference::{DeviceInfo, Placement};
 use aimass_store::Blobs;
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -48,6 +48,14 @@ impl Platform {
         let latest = &object.latest;
         let loaded = self.models.load(tenant, latest.digest, latest.inspection.device).await?;
         Ok(ModelDocument { placement: loaded.placement(), object })
+    }
+
+    /// The same as it is recorded: where it runs is not looked for, and nothing is loaded.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn model_record(&self, asked: Asked<'_>, name: &Name) -> Result<ObjectDocument> {
+        self.show_object(asked.tenant(Scope::ModelsRead)?, Kind::Model, name)
     }
 
     /// Lists a model's versions by number.
@@ -150,6 +158,11 @@ impl Residency {
     /// Models in memory, and the bytes that they take together.
     pub(crate) fn resident(&self) -> (usize, u64) {
         (self.loaded.len(), self.loaded.iter().map(|(_, loaded)| loaded.model.memory()).sum())
+    }
+
+    /// The devices that models can run on.
+    pub(crate) async fn devices(&self) -> Result<Vec<DeviceInfo>> {
+        self.engines.devices().await
     }
 
     /// How many models left for others, by whose they were: everybody's or one tenant's.

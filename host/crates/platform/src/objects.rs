@@ -155,6 +155,7 @@ impl Platform {
             .await?;
         self.directory.forget(tenant, name);
         self.records.forget(tenant, name);
+        self.logs.forget(tenant, name);
         self.rollouts.forget(tenant, name);
         Ok(())
     }

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aimass_core::event::Kind;
+use aimass_core::usage::Calls;
 use aimass_core::{Name, Source, Tenant};
 
+use crate::counters::Counters;
 use crate::deployments::Shadowed;
-use crate::egress::Totals;
+use crate::recent::Seen;
 use crate::window::{Figures, Windows};
 
 /// Where the time of one successful call went.
@@ -246,6 +248,8 @@ fn nanos(duration: Duration) -> u64 {
 /// What is remembered of a plugin or model while the process lives.
 pub(crate) struct Record {
     pub(crate) kind: Kind,
+    /// What its calls came to, until that is written down.
+    pub(crate) used: Counters,
     /// It was asked out of memory, and nobody has called or loaded it since.
     unloaded: AtomicBool,
     versions: RwLock<BTreeMap<u64, Arc<Recorder>>>,
@@ -266,6 +270,17 @@ impl Record {
         versions.iter().map(|(&version, recorder)| (version, recorder.read())).collect()
     }
 
+    /// The sums of every version that was asked for, without their parts.
+    pub(crate) fn seen(&self) -> Vec<(u64, Seen)> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let sums = versions.iter().map(|(&version, recorder)| {
+            let (success, fail) = (recorder.success.read(), recorder.fail.read());
+            let functions = recorder.functions.load(Relaxed);
+            (version, Seen { answered: success.count, failed: fail.count, ns: success.ns + fail.ns, functions })
+        });
+        sums.collect()
+    }
+
     pub(crate) fn unloaded(&self) -> bool {
         self.unloaded.load(Relaxed)
     }
@@ -282,6 +297,8 @@ impl Record {
 #[derive(Default)]
 pub(crate) struct Records {
     all: RwLock<HashMap<Tenant, BTreeMap<Name, Arc<Record>>>>,
+    /// Names that were deleted, while calls of theirs are under way.
+    gone: Mutex<Vec<(Tenant, Name, Arc<Record>)>>,
 }
 
 impl Records {
@@ -292,7 +309,10 @@ impl Records {
         }
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let names = all.entry(tenant.clone()).or_default();
-        let new = || Arc::new(Record { kind, unloaded: AtomicBool::new(false), versions: RwLock::default() });
+        let new = || {
+            let (used, unloaded, versions) = (Counters::default(), AtomicBool::new(false), RwLock::default());
+            Arc::new(Record { kind, used, unloaded, versions })
+        };
         let record = names.entry(name.clone()).or_insert_with(new);
         if record.kind != kind {
             *record = new();
@@ -305,32 +325,32 @@ impl Records {
         self.all.read().unwrap_or_else(PoisonError::into_inner).get(tenant)?.get(name).cloned()
     }
 
-    /// Forgets a name that was deleted. Calls under way still count, for nobody.
+    /// Forgets a name that was deleted. What its calls under way come to is still counted.
     pub(crate) fn forget(&self, tenant: &Tenant, name: &Name) {
-        if let Some(names) = self.all.write().unwrap_or_else(PoisonError::into_inner).get_mut(tenant) {
-            names.remove(name);
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = all.get_mut(tenant).and_then(|names| names.remove(name)) {
+            let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            gone.push((tenant.clone(), name.clone(), record));
         }
+    }
+
+    /// What the calls of each name came to since the last time; without those that nobody called.
+    pub(crate) fn take(&self) -> Vec<(Tenant, Name, Calls)> {
+        let mut records = self.list(None);
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        records.extend(gone.iter().cloned());
+        // Whoever has the last one counts no more. Looked at first: what came before is taken below.
+        gone.retain(|(_, _, record)| Arc::strong_count(record) > 2);
+        drop(gone);
+        let taken = records.into_iter().map(|(tenant, name, record)| (tenant, name, record.used.take()));
+        taken.filter(|(_, _, calls)| *calls != Calls::default()).collect()
     }
 
     /// Forgets all of a tenant's names.
     pub(crate) fn forget_tenant(&self, tenant: &Name) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         all.retain(|owner, _| owner.name() != tenant);
-    }
-
-    /// What each tenant's calls come to.
-    pub(crate) fn totals(&self) -> HashMap<Tenant, Totals> {
-        let mut totals = HashMap::<Tenant, Totals>::new();
-        for (tenant, _, record) in self.list(None) {
-            let of = totals.entry(tenant).or_default();
-            for recorder in record.versions.read().unwrap_or_else(PoisonError::into_inner).values() {
-                let (success, fail) = (recorder.success.read(), recorder.fail.read());
-                of.inferences += success.count + fail.count;
-                of.inference_ns += success.ns + fail.ns;
-                of.functions += recorder.functions.load(Relaxed);
-            }
-        }
-        totals
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, ..)| owner.name() != tenant);
     }
 
     /// Everything, or what one tenant has.

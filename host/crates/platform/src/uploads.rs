@@ -13,6 +13,7 @@ use aimass_store::{BlobWriter, State, VersionRow};
 use bytes::Bytes;
 
 use crate::objects::{VersionDocument, live};
+use crate::quotas::room;
 use crate::{Asked, Platform, Scope, UploadDocument};
 
 /// What is to be uploaded, known before the bytes.
@@ -103,6 +104,7 @@ impl Platform {
         }
         check_kind(&self.store.state(), tenant, request.kind, &request.name)?;
         check_expected(&self.store.state(), tenant, &request.name, request.expected)?;
+        room(&self.store.state(), &self.limits_of(tenant), tenant, (request.kind, &request.name), None)?;
         let reservation = Reservation::take(&self.uploading, tenant, &request.name)?;
         let writer = self.store.blobs().writer(tenant).await?;
         Ok(Ok(Upload { request, tenant: tenant.clone(), writer, taken: 0, reservation }))
@@ -125,6 +127,7 @@ impl Platform {
             return Ok(UploadEnd::Done(Uploaded { version: version.into(), created: false }));
         }
         let bytes = staged.read().await?;
+        let size = bytes.len() as u64;
         let wait = match request.kind {
             Kind::Plugin => request.wait.unwrap_or(self.upload_wait),
             Kind::Model => Duration::MAX,
@@ -140,6 +143,8 @@ impl Platform {
         let inspection = inspection?;
         // Before the bytes become a blob that nothing names; it is decided below.
         new_imports(&self.store.state(), &job, &inspection)?;
+        let of = (job.kind, &job.name);
+        room(&self.store.state(), &self.limits_of(&job.tenant), &job.tenant, of, Some((&job.digest, size)))?;
         let (_, size) = staged.commit().await?;
         let version = self.settle(asked.actor(), &job, inspection, size).await?;
         Ok(UploadEnd::Done(Uploaded { version, created: true }))
@@ -153,7 +158,7 @@ impl Platform {
         inspection: Inspection,
         size: u64,
     ) -> Result<VersionDocument> {
-        let wanted = job.clone();
+        let (wanted, limits) = (job.clone(), self.limits_of(&job.tenant));
         let number = self
             .store
             .write(actor, move |state| {
@@ -161,6 +166,7 @@ impl Platform {
                 state.tenant(tenant.name())?.ok_or_else(Fault::not_found)?;
                 check_kind(state, tenant, *kind, name)?;
                 check_expected(state, tenant, name, wish.expected)?;
+                room(state, &limits, tenant, (*kind, name), Some((digest, size)))?;
                 let new_imports = new_imports(state, &wanted, &inspection)?;
                 let version = state.object(tenant, name)?.map_or(1, |row| row.latest + 1);
                 let event = Event::VersionCreated {
@@ -222,6 +228,8 @@ impl Job {
             limits: platform.limits.clone(),
             request_id: request.into(),
             depth: 0,
+            trace: aimass_core::trace::Trace::default(),
+            meter: None,
         };
         Box::pin(async move {
             match kind {

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aimass_core::limits::InvocationLimits;
-use aimass_core::seam::Configuration;
+use aimass_core::seam::{Asking, Configuration};
+use aimass_core::trace::Trace;
+use aimass_core::usage::Meter;
 use aimass_core::{Name, Tenant};
 
 use crate::compiler::{CompileCommand, CompileLimits};
@@ -84,12 +86,22 @@ pub struct Call {
     pub request_id: Arc<str>,
     /// How many calls of guests stand above this one; what it sends says one more.
     pub depth: u32,
+    /// Where it stands in its trace; what it sends carries that on.
+    pub trace: Trace,
+    /// Who is told what it used.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+impl Call {
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking { tenant: &self.tenant, plugin: &self.plugin, trace: &self.trace }
+    }
 }
 
 /// Without the settings: they may be secrets.
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { tenant, plugin, version, limits, request_id, depth, settings: _ } = self;
+        let Self { tenant, plugin, version, limits, request_id, depth, trace, settings: _, meter: _ } = self;
         f.debug_struct("Call")
             .field("tenant", tenant)
             .field("plugin", plugin)
@@ -97,6 +109,7 @@ impl std::fmt::Debug for Call {
             .field("limits", limits)
             .field("request_id", request_id)
             .field("depth", depth)
+            .field("trace", trace)
             .finish_non_exhaustive()
     }
 }

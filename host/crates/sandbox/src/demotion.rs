@@ -6,9 +6,11 @@
 //! moves to threads of their own that the kernel gives less weight. While nobody else computes they have every core.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use aimass_core::usage::Meter;
 use aimass_core::{Fault, Result};
 use rustix::process::nice;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -43,9 +45,10 @@ impl LongCalls {
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// `run`, demoted once it has computed for long. Dropping it drops `run`.
-    pub(crate) fn demote<T: Send + 'static>(&self, run: Run<T>) -> Demotable<T> {
-        Demotable { state: State::Short { run, used: Duration::ZERO }, long: self.handle.clone() }
+    /// `run`, demoted once it has computed for long. Dropping it drops `run`. In the end `meter` is told how long it
+    /// has computed.
+    pub(crate) fn demote<T: Send + 'static>(&self, run: Run<T>, meter: Option<Arc<dyn Meter>>) -> Demotable<T> {
+        Demotable { state: State::Short(Metered { run, used: Duration::ZERO, meter }), long: self.handle.clone() }
     }
 }
 
@@ -68,30 +71,55 @@ pub(crate) struct Demotable<T> {
 }
 
 enum State<T> {
-    Short { run: Run<T>, used: Duration },
+    Short(Metered<T>),
     Long(JoinHandle<Result<T>>),
+}
+
+/// A run, with how long it has computed.
+struct Metered<T> {
+    run: Run<T>,
+    used: Duration,
+    meter: Option<Arc<dyn Meter>>,
+}
+
+impl<T> Future for Metered<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let started = Instant::now();
+        let outcome = self.run.as_mut().poll(cx);
+        self.used += started.elapsed();
+        outcome
+    }
+}
+
+impl<T> Drop for Metered<T> {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.ran(self.used);
+        }
+    }
 }
 
 impl<T: Send + 'static> Future for Demotable<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        if let State::Short { run, used } = &mut self.state {
-            let started = Instant::now();
-            if let Poll::Ready(outcome) = run.as_mut().poll(cx) {
+        if let State::Short(short) = &mut self.state {
+            if let Poll::Ready(outcome) = Pin::new(&mut *short).poll(cx) {
                 return Poll::Ready(outcome);
             }
-            *used += started.elapsed();
-            if *used < SHORT {
+            if short.used < SHORT {
                 return Poll::Pending;
             }
             // Its wakers follow: it is polled over there at once, and registers anew whatever it waits for.
-            let run = std::mem::replace(run, Box::pin(std::future::pending()));
+            let nothing = Metered { run: Box::pin(std::future::pending()), used: Duration::ZERO, meter: None };
+            let run = std::mem::replace(short, nothing);
             self.state = State::Long(self.long.spawn(run.in_current_span().with_current_subscriber()));
         }
         match &mut self.state {
             State::Long(task) => Poll::Ready(ready!(Pin::new(task).poll(cx)).map_err(Fault::internal)?),
-            State::Short { .. } => Poll::Pending,
+            State::Short(_) => Poll::Pending,
         }
     }
 }
@@ -130,20 +158,20 @@ mod tests {
     #[tokio::test]
     async fn f14_who_computes_for_long_goes_on_among_its_equals() {
         let long = LongCalls::start().unwrap();
-        let short = long.demote(Box::pin(async { Ok(thread()) })).await.unwrap();
+        let short = long.demote(Box::pin(async { Ok(thread()) }), None).await.unwrap();
         assert_eq!(short, thread(), "a short call stays where it is");
         let run = async {
             compute(5).await;
             Ok(thread())
         };
-        assert_eq!(long.demote(Box::pin(run)).await.unwrap(), "long-calls");
+        assert_eq!(long.demote(Box::pin(run), None).await.unwrap(), "long-calls");
         let waits = async {
             for _ in 0..5 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             Ok(thread())
         };
-        assert_eq!(long.demote(Box::pin(waits)).await.unwrap(), thread(), "waiting is no computing");
+        assert_eq!(long.demote(Box::pin(waits), None).await.unwrap(), thread(), "waiting is no computing");
     }
 
     #[tokio::test]
@@ -162,7 +190,7 @@ mod tests {
             compute(u32::MAX).await;
             Ok(())
         };
-        let given_up = tokio::time::timeout(Duration::from_millis(50), long.demote(Box::pin(endless))).await;
+        let given_up = tokio::time::timeout(Duration::from_millis(50), long.demote(Box::pin(endless), None)).await;
         assert!(given_up.is_err());
         for _ in 0..500 {
             if gone.load(Ordering::SeqCst) {

@@ -53,7 +53,8 @@ where
 
     let end = End::default();
     let told = end.clone();
-    let mut run = long.demote(Box::pin(async move {
+    let meter = store.data().call().meter.clone();
+    let run = Box::pin(async move {
         let call = async {
             let proxy = pre.instantiate_async(&mut store).await?;
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
@@ -62,7 +63,8 @@ where
         // Before the store is dropped, and with it the guest's end of the body.
         let _ = told.set(outcome.clone());
         outcome
-    }));
+    });
+    let mut run = long.demote(run, meter);
 
     let first = poll_fn(|cx| {
         if let Poll::Ready(outcome) = Pin::new(&mut run).poll(cx) {

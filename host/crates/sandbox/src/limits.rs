@@ -1,6 +1,10 @@
 //! What a store may grow to, summed over all its memories and tables.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use aimass_core::limits::InvocationLimits;
+use aimass_core::usage::Meter;
 use wasmtime::ResourceLimiter;
 
 use crate::engine::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
@@ -14,6 +18,8 @@ pub(crate) struct Limiter {
     memory_limit: usize,
     elements: usize,
     elements_limit: usize,
+    since: Instant,
+    meter: Option<Arc<dyn Meter>>,
 }
 
 /// A limit of the call that the guest ran into; it becomes `plugin_resource_limit`.
@@ -30,8 +36,18 @@ pub(crate) enum Exceeded {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &InvocationLimits) -> Self {
-        Self { memory: 0, memory_limit: limits.memory, elements: 0, elements_limit: limits.table_elements }
+    pub(crate) fn new(limits: &InvocationLimits, meter: Option<Arc<dyn Meter>>) -> Self {
+        let (memory_limit, elements_limit) = (limits.memory, limits.table_elements);
+        Self { memory: 0, memory_limit, elements: 0, elements_limit, since: Instant::now(), meter }
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            // Memory never shrinks, so this is the most that it had.
+            meter.held(self.memory, self.since.elapsed());
+        }
     }
 }
 
@@ -81,7 +97,7 @@ mod tests {
     #[test]
     fn f16_memories_are_summed() {
         let limits = InvocationLimits { memory: 100, table_elements: 10, ..InvocationLimits::default() };
-        let mut limiter = Limiter::new(&limits);
+        let mut limiter = Limiter::new(&limits, None);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert!(limiter.memory_growing(40, 41, None).is_err());

@@ -1,11 +1,14 @@
-//! Where a guest's log lines and its standard streams go: `tracing`, escaped, with a limit.
+//! Where a guest's log lines and its standard streams go: to `tracing` and to whoever keeps them for the plugin's
+//! owner, escaped, with a limit.
 
-use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+pub(crate) use aimass_core::logs::{Level, MAX_LINE, escaped};
+use aimass_core::logs::{Line, LogKeeper, Said};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -13,22 +16,10 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::config::Call;
 
-/// The longest line, in bytes after escaping.
-const MAX_LINE: usize = 8 << 10;
-
-/// How serious the guest says it is.
-#[derive(Clone, Copy)]
-pub(crate) enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
 /// The log of one call. Lines beyond the call's limit are counted, and the count is told at the end.
 pub(crate) struct Log {
     pub(crate) call: Call,
+    keeper: Option<Arc<dyn LogKeeper>>,
     left: AtomicUsize,
     dropped: AtomicUsize,
     // One half-written line per standard stream, however many handles to it the guest takes.
@@ -36,8 +27,9 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn new(call: Call) -> Self {
+    pub(crate) fn new(call: Call, keeper: Option<Arc<dyn LogKeeper>>) -> Self {
         Self {
+            keeper,
             left: AtomicUsize::new(call.limits.log_lines),
             dropped: AtomicUsize::new(0),
             partial: [Mutex::default(), Mutex::default()],
@@ -52,6 +44,7 @@ impl Log {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        let (context, text) = (escaped(context, 256), escaped(text, MAX_LINE));
         macro_rules! emit {
             ($level:ident) => {
                 tracing::event!(
@@ -61,8 +54,8 @@ impl Log {
                     plugin = %self.call.plugin,
                     version = self.call.version,
                     request_id = &*self.call.request_id,
-                    context = escaped(context, 256).as_str(),
-                    text = escaped(text, MAX_LINE).as_str(),
+                    context = context.as_str(),
+                    text = text.as_str(),
                     "guest"
                 )
             };
@@ -74,6 +67,15 @@ impl Log {
             Level::Warn => emit!(WARN),
             Level::Error => emit!(ERROR),
         }
+        self.keep(level, Said::Guest { context: context.into(), text: text.into() });
+    }
+
+    fn keep(&self, level: Level, said: Said) {
+        let Some(keeper) = &self.keeper else { return };
+        let Call { tenant, plugin, version, request_id, .. } = &self.call;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        keeper.keep(tenant, plugin, Line { time_ms, level, request_id: request_id.clone(), version: *version, said });
     }
 
     fn write(&self, stream: Stream, bytes: &[u8]) {
@@ -113,41 +115,9 @@ impl Drop for Log {
                 dropped,
                 "log lines were dropped: the limit of a call is reached"
             );
+            self.keep(Level::Warn, Said::Dropped(dropped as u64));
         }
     }
-}
-
-/// `text` on one line: whatever could move a terminal's cursor, break the line or hide text is written as an
-/// escape. At most `limit` bytes; what was cut off is counted.
-pub(crate) fn escaped(text: &str, limit: usize) -> String {
-    // Room for the note on what was cut.
-    let room = limit.saturating_sub(32);
-    let mut out = String::with_capacity(text.len().min(limit));
-    for (at, c) in text.char_indices() {
-        let before = out.len();
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if hidden(c) => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-        if out.len() > room {
-            out.truncate(before);
-            let _ = write!(out, "… ({} bytes more)", text.len() - at);
-            break;
-        }
-    }
-    out
-}
-
-/// Control characters, line separators, and what reorders or hides text (Unicode's Bidi_Control and zero-width).
-fn hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{061c}')
 }
 
 /// Which of the guest's standard streams.
@@ -225,28 +195,5 @@ impl AsyncWrite for Stdio {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f23_lines_are_escaped_and_bounded() {
-        let hostile = "a\u{1b}[2Jb\nlevel=ERROR\r\u{202e}c\0";
-        let line = escaped(hostile, MAX_LINE);
-        assert_eq!(line, "a\\u{1b}[2Jb\\nlevel=ERROR\\r\\u{202e}c\\u{0}");
-        assert!(line.chars().all(|c| !hidden(c)));
-        for text in ["é".repeat(20_000), "\u{1b}".repeat(20_000)] {
-            let line = escaped(&text, MAX_LINE);
-            assert!(line.len() <= MAX_LINE);
-            assert!(line.ends_with("bytes more)"), "the cut is told");
-        }
-        assert_eq!(
-            escaped("{\"level\":\"ERROR\"}", MAX_LINE),
-            "{\"level\":\"ERROR\"}",
-            "a field, quoted by the writer"
-        );
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aimass_core::event::Inspection;
 use aimass_core::limits::InvocationLimits;
+use aimass_core::logs::LogKeeper;
 use aimass_core::outgoing::Outgoing;
 use aimass_core::seam::{Inference, KeyValue};
 use aimass_core::{Digest, Fault, Result, Signature, Tensor};
@@ -69,7 +70,7 @@ impl Sandbox {
         Ok(Self {
             linker: Arc::new(host::linker(&engine)?),
             ticker: Ticker::start(&engine)?,
-            services: Arc::new(Services { inference, key_value, outgoing: None }),
+            services: Arc::new(Services { inference, key_value, outgoing: None, logs: None }),
             limits: config.limits,
             compiled: Arc::new(CompiledCode::open(&engine, config.cache_dir, config.cache_key)?),
             plugins: Cache::new(config.loaded_plugins),
@@ -83,6 +84,13 @@ impl Sandbox {
     #[must_use]
     pub fn with_outgoing(mut self, outgoing: Arc<dyn Outgoing>) -> Self {
         self.services = Arc::new(Services { outgoing: Some(outgoing), ..(*self.services).clone() });
+        self
+    }
+
+    /// The same, with somebody who keeps what guests log.
+    #[must_use]
+    pub fn with_logs(mut self, logs: Arc<dyn LogKeeper>) -> Self {
+        self.services = Arc::new(Services { logs: Some(logs), ..(*self.services).clone() });
         self
     }
 
@@ -134,8 +142,9 @@ impl Sandbox {
     /// # Errors
     /// `unsupported_operation` if it is no model plugin; else as for [`Sandbox::infer`].
     pub async fn signature(&self, plugin: &Plugin, call: Call) -> Result<Signature> {
+        let meter = call.meter.clone();
         let (store, deadline) = self.store(call);
-        deadline.bound(self.long.demote(model::signature(plugin, store)?)).await
+        deadline.bound(self.long.demote(model::signature(plugin, store)?, meter)).await
     }
 
     /// Calls a model plugin. `inputs` are taken as they are: whoever calls has checked them against the signature.
@@ -145,8 +154,9 @@ impl Sandbox {
     /// or `plugin_fault` if it fails; `invalid_request` or `unavailable` if it says so; `overloaded` if the pool is
     /// used up.
     pub async fn infer(&self, plugin: &Plugin, call: Call, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let meter = call.meter.clone();
         let (store, deadline) = self.store(call);
-        deadline.bound(self.long.demote(model::infer(plugin, store, inputs)?)).await
+        deadline.bound(self.long.demote(model::infer(plugin, store, inputs)?, meter)).await
     }
 
     /// Calls an HTTP function. Returns as soon as the guest has answered with a head; the body follows while the

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use aimass_core::logs::LogKeeper;
 use aimass_core::outgoing::Outgoing;
 use aimass_core::seam::{Inference, KeyValue, Values};
 use wasmtime::component::ResourceTable;
@@ -36,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) key_value: Arc<dyn KeyValue>,
     /// Without it guests send nothing.
     pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
+    /// Without it guests' lines go to `tracing` alone.
+    pub(crate) logs: Option<Arc<dyn LogKeeper>>,
 }
 
 /// The data of one call's store.
@@ -57,9 +60,9 @@ pub(crate) struct Guest {
 /// A store for one call, with every limit set.
 pub(crate) fn store(engine: &Engine, services: Arc<Services>, call: Call, deadline: Instant) -> Store<Guest> {
     let limits = &call.limits;
-    let limiter = Limiter::new(limits);
+    let limiter = Limiter::new(limits, call.meter.clone());
     let (resources, host_call) = (limits.resources, limits.host_call);
-    let log = Arc::new(Log::new(call));
+    let log = Arc::new(Log::new(call, services.logs.clone()));
 
     // Nothing of the process is inherited: no arguments, environment, folders or sockets.
     let mut wasi = WasiCtx::builder();

@@ -4,7 +4,7 @@ use aimass_core::digest::Hasher;
 use aimass_core::event::{Actor, Event};
 use aimass_core::seam::Bucket;
 use aimass_core::{Result, Tenant};
-use aimass_store::Store;
+use aimass_store::{Label, Store};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::io::Write;
 use std::path::Path;
@@ -110,5 +110,42 @@ fn blobs(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, writes, blobs);
+/// What a guest waits for when it reads a value, and a call when its guest asks for a secret.
+fn values(criterion: &mut Criterion) {
+    let ready = || -> std::result::Result<_, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let store = Store::open(folder.path(), &folder.path().join("key"))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let tenant = Tenant::vouched_for("acme".parse()?);
+        let bucket = Bucket { tenant: tenant.clone(), plugin: "p".parse()?, name: String::new() };
+        let seal = runtime.block_on(async {
+            let change = |key: &str, bytes: usize| (key.to_owned(), Some(vec![7; bytes].into()));
+            let changes = vec![change("small", 64), change("large", 64 << 10)];
+            store.key_value().set(&bucket, changes).await?;
+            store.seal(&tenant).await
+        })?;
+        let label = Label { kind: "secret", name: "p/k", version: 1 };
+        let sealed = seal.seal(label, &[7; 64])?;
+        Ok((folder, store, runtime, bucket, seal, label, sealed))
+    };
+    let (_folder, store, runtime, bucket, seal, label, sealed) = match ready() {
+        Ok(ready) => ready,
+        Err(error) => {
+            eprintln!("cannot open a store: {error}");
+            return;
+        }
+    };
+    let mut group = criterion.benchmark_group("value");
+    let data = store.key_value();
+    for (key, bytes) in [("small", 64), ("large", 64 << 10)] {
+        group.bench_function(format!("key-value get, {bytes} bytes"), |bencher| {
+            bencher.to_async(&runtime).iter(|| data.get(&bucket, key));
+        });
+    }
+    group.bench_function("seal 64 bytes", |bencher| bencher.iter(|| seal.seal(label, &[7; 64])));
+    group.bench_function("open 64 bytes", |bencher| bencher.iter(|| seal.open(label, &sealed)));
+    group.finish();
+}
+
+criterion_group!(benches, writes, blobs, values);
 criterion_main!(benches);

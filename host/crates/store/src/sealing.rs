@@ -72,6 +72,7 @@ impl Store {
     /// Ciphertext that nobody can open: it goes for the room that it takes.
     async fn drop_files(&self, tenant: &Name) -> Result<()> {
         self.data().forget(tenant).await?;
+        self.queue().erase(tenant).await?;
         self.blobs().forget(tenant).await
     }
 }

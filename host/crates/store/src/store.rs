@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aimass_core::event::{Actor, Event};
 use aimass_core::seam::KeyValue;
-use aimass_core::{Code, Fault, Result};
+use aimass_core::{Code, Fault, Result, Tenant};
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
+use zeroize::Zeroizing;
 
 use crate::blobs::Blobs;
 use crate::failure::{io_fault, make_folder};
@@ -17,6 +18,7 @@ use crate::kv::GuestData;
 use crate::lock::FolderLock;
 use crate::log::{Committer, Log};
 use crate::options::Options;
+use crate::queue::Queue;
 use crate::schema;
 use crate::seal::{KeyFile, Keys, Vault};
 use crate::view::{self, JournalEnd, Pending, State};
@@ -65,6 +67,7 @@ struct Inner {
     writes: Arc<Committer<Write>>,
     data: Arc<GuestData>,
     blobs: Blobs,
+    queue: Arc<Queue>,
     keys: Keys,
     _lock: Arc<FolderLock>,
 }
@@ -119,6 +122,7 @@ impl Store {
         let keys = Keys::new(vault, Arc::clone(&writes));
         let data = Arc::new(GuestData::open(dir, &options, keys.clone(), Arc::clone(&lock))?);
         let blobs = Blobs::open(dir, keys.clone())?;
+        let queue = Arc::new(Queue::open(dir, &options, Arc::clone(&lock), keys.clone())?);
         if opened.journal_is_short {
             // What the lost records named would be swept.
             tracing::error!("no blobs are swept, since the journal has lost records");
@@ -126,7 +130,7 @@ impl Store {
             blobs.sweep(&State::committed(shared.index.load_full()))?;
             blobs.sweep_parts(&State::committed(shared.index.load_full()))?;
         }
-        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, keys, _lock: lock })))
+        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, queue, keys, _lock: lock })))
     }
 
     /// Decides and records one change of state.
@@ -187,6 +191,19 @@ impl Store {
         Arc::clone(&self.0.data) as Arc<dyn KeyValue>
     }
 
+    /// A key of a tenant's own for what `context` says. The same each time, and gone with the tenant's data key.
+    ///
+    /// # Errors
+    /// `storage_full`, `unavailable` if the tenant has no data key yet and gets none.
+    pub async fn derived_key(&self, tenant: &Tenant, context: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>> {
+        Ok(self.0.keys.get_or_create(tenant.name()).await?.derive(context))
+    }
+
+    /// The calls that were accepted, and what became of them.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.0.queue
+    }
+
     /// The number and the hash of the last record that [`Store::state`] shows.
     ///
     /// # Errors
@@ -208,7 +225,7 @@ impl Store {
         verify_journal(&self.0.dir)
     }
 
-    /// Both threads live, what was written last was written, and the index follows the journal. After a full disk it
+    /// The threads live, what was written last was written, and the index follows the journal. After a full disk it
     /// tries whether there is room again, so that nobody has to write to find out. Blocks shortly in that case.
     ///
     /// # Errors
@@ -225,13 +242,15 @@ impl Store {
             probe.map_err(|e| io_fault("probe the disk", &e))
         };
         self.0.writes.healthy(&judge)?;
-        self.0.data.healthy(&judge)
+        self.0.data.healthy(&judge)?;
+        self.0.queue.healthy(&judge)
     }
 
-    /// Ends both threads when what was sent to them is done, and writes the index out. Later writes are refused.
+    /// Ends the threads when what was sent to them is done, and writes the index out. Later writes are refused.
     pub async fn close(self) {
         self.0.writes.close().await;
         self.0.data.close().await;
+        self.0.queue.close().await;
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn list(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Placing {
     #[serde(default)]
-    device: Device,
+    pub(crate) device: Device,
 }
 
 pub(crate) async fn upload(

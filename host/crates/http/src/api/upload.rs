@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::extract::{Ask, Paging, Params, Query, announced_length, next_chunk};
+use crate::prefer::preferences;
 use crate::problem::{Rejection, document};
 
 /// A plugin's signature: `ed25519`, the public key and the signature, both base64.
@@ -33,7 +34,7 @@ pub(crate) struct PluginWish {
 }
 
 /// 201 for a new version, 200 for one that stood already, 202 for one that is compiled in the background.
-pub(super) async fn receive(
+pub(crate) async fn receive(
     app: &App,
     ask: &Ask,
     params: &Params,
@@ -134,17 +135,10 @@ pub(super) fn expected(headers: &HeaderMap) -> Result<Option<Digest>> {
     tag.parse().map(Some)
 }
 
-/// `Prefer: wait=N` and `Prefer: respond-async` (RFC 7240), which does not wait. A preference that is not understood
-/// is none (its section 2).
+/// `Prefer: wait=N` and `Prefer: respond-async` (RFC 7240), which does not wait.
 fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = values.flat_map(|value| value.split(',')).map(|preference| {
-        // Parameters of a preference follow a semicolon; these two have none.
-        let preference = preference.split(';').next().unwrap_or_default().trim();
-        preference.split_once('=').map_or((preference, ""), |(name, value)| (name.trim_end(), value.trim_start()))
-    });
-    preferences.find_map(|(name, value)| match name.to_ascii_lowercase().as_str() {
-        "wait" => value.trim_matches('"').parse().ok().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT)),
+    preferences(headers).find_map(|(name, value)| match name.as_str() {
+        "wait" => value.parse().ok().map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT)),
         "respond-async" => Some(Duration::ZERO),
         _ => None,
     })

@@ -15,11 +15,14 @@ pub(crate) fn code(code: Code) -> tonic::Code {
     match code {
         Code::InvalidRequest | Code::InvalidName | Code::InvalidTensor => tonic::Code::InvalidArgument,
         Code::Unauthenticated => tonic::Code::Unauthenticated,
-        Code::InsufficientScope | Code::SignatureRequired | Code::UnknownSigner => tonic::Code::PermissionDenied,
+        Code::InsufficientScope | Code::CrossSite | Code::SignatureRequired | Code::UnknownSigner => {
+            tonic::Code::PermissionDenied
+        }
         Code::NotFound => tonic::Code::NotFound,
         Code::UploadInProgress => tonic::Code::Aborted,
         Code::Conflict
         | Code::PreconditionFailed
+        | Code::IdempotencyKeyReused
         | Code::InvalidComponent
         | Code::UnsupportedImport
         | Code::CompileBudget
@@ -30,9 +33,12 @@ pub(crate) fn code(code: Code) -> tonic::Code {
         | Code::UnsupportedDevice => tonic::Code::FailedPrecondition,
         Code::MethodNotAllowed | Code::UnsupportedMediaType | Code::UnsupportedOperation => tonic::Code::Unimplemented,
         // As every gRPC library answers a message that is too large.
-        Code::PayloadTooLarge | Code::RateLimited | Code::PluginResourceLimit | Code::StorageFull => {
-            tonic::Code::ResourceExhausted
-        }
+        Code::PayloadTooLarge
+        | Code::RateLimited
+        | Code::QuotaExceeded
+        | Code::StorageQuota
+        | Code::PluginResourceLimit
+        | Code::StorageFull => tonic::Code::ResourceExhausted,
         Code::PluginTrap | Code::PluginFault | Code::CallDepth => tonic::Code::Unknown,
         Code::PluginDeadline => tonic::Code::DeadlineExceeded,
         Code::Internal => tonic::Code::Internal,

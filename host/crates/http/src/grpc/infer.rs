@@ -13,6 +13,7 @@ use super::tensors;
 use crate::app::App;
 use crate::extract::Ask;
 use crate::problem::Rejection;
+use crate::request::RequestId;
 use crate::routing::Routed;
 use crate::{oip, v2};
 
@@ -31,7 +32,7 @@ pub(crate) async fn infer(
     Routed(routing): Routed,
     Unary(request): Unary<ModelInferRequest>,
 ) -> Result<Reply<ModelInferResponse>, Rejection> {
-    Ok(Reply(call(&app, &ask.caller, patience, &routing, request, ask.request.as_str()).await?))
+    Ok(Reply(call(&app, &ask.caller, patience, &routing, request, &ask.request).await?))
 }
 
 /// Runs one request.
@@ -41,7 +42,7 @@ pub(super) async fn call(
     patience: Patience,
     routing: &Routing,
     request: ModelInferRequest,
-    id: &str,
+    id: &RequestId,
 ) -> Result<ModelInferResponse> {
     // Before its tensors are read, so that nobody's model costs nothing.
     let servable = v2::named(app, caller, (&request.model_name, &request.model_version), routing)?;
@@ -49,8 +50,9 @@ pub(super) async fn call(
     let mut wanted = tensors::read(request)?;
     let inputs = std::mem::take(&mut wanted.inputs);
     // Guests send HTTP/1 only, so nothing stands above a call over gRPC.
-    let options = CallOptions { deadline: patience.within(wanted.timeout), ..CallOptions::default() };
-    let outputs = app.platform().infer(caller, &servable, inputs, options, id).await?;
+    let (deadline, trace) = (patience.within(wanted.timeout), id.trace().clone());
+    let options = CallOptions { deadline, trace, ..CallOptions::default() };
+    let outputs = app.platform().infer(caller, &servable, inputs, options, id.as_str()).await?;
     answer(&wanted, &servable, &outputs)
 }
 

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::extract::Ask;
 use crate::guard::bearer;
 use crate::problem::{Rejection, log};
+use crate::request::RequestId;
 use crate::routing::Routed;
 
 /// Requests of one stream that run at once: while one is read and another one's answer is written, the engine has
@@ -31,7 +32,7 @@ pub(crate) async fn infer(
 ) -> Result<Response, Rejection> {
     app.platform().may_call(&ask.caller)?;
     let token = bearer(request.headers())?.to_owned();
-    let session = Arc::new(Session { app, token, patience, routing, request: ask.request.as_str().to_owned() });
+    let session = Arc::new(Session { app, token, patience, routing, request: ask.request.clone() });
     let requests = requests(session.clone(), Messages::of(request)?);
     let answers = requests.map(move |request| {
         let session = session.clone();
@@ -40,7 +41,7 @@ pub(crate) async fn infer(
                 Ok(request) => session.answer(request).await,
                 Err(end) => Err(end),
             };
-            answered.map_err(|fault| ending(&fault, &session.request))
+            answered.map_err(|fault| ending(&fault, session.request.as_str()))
         }
     });
     Ok(replies(answers.buffered(AT_ONCE)))
@@ -53,7 +54,7 @@ struct Session {
     patience: Patience,
     /// The same for all of them.
     routing: Routing,
-    request: String,
+    request: RequestId,
 }
 
 impl Session {
@@ -69,7 +70,7 @@ impl Session {
         let (error_message, mut response) = match outcome {
             Ok(response) => (String::new(), response),
             Err(fault) => {
-                log(&fault, &self.request);
+                log(&fault, self.request.as_str());
                 // The id says which request failed.
                 (fault.to_string(), ModelInferResponse { id, ..ModelInferResponse::default() })
             }

@@ -108,7 +108,7 @@ impl Copied {
             return;
         };
         let options = CallOptions { shadow: true, ..options.clone() };
-        let (tenant, answer, request) = (tenant.clone(), answer.to_vec(), request.to_owned());
+        let (tenant, answer, request) = (tenant.clone(), answer.to_vec(), std::sync::Arc::<str>::from(request));
         tokio::spawn(async move {
             // The answer goes out first.
             tokio::task::yield_now().await;

@@ -18,12 +18,12 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt as _;
 
 pub use rules::{EgressWish, RegionDocument, TransferWish};
-pub use usage::{FlowDocument, UsageDocument};
+pub use usage::{CallsDocument, FlowDocument, ObjectUsageDocument, UsageDocument, UsageQuery};
 
 use crate::Guests;
 use counted::Counted;
 use meter::Meter;
-pub(crate) use meter::Totals;
+pub(crate) use meter::{Due, Today};
 
 /// The region of a node that is told of none, and of its destinations.
 pub const LOCAL: &str = "local";
@@ -72,14 +72,14 @@ impl Egress {
         Ok(Self { store, connector, node: region, meter, policies: RwLock::default() })
     }
 
-    /// The region of this node.
     /// A tenant is gone.
     pub(crate) fn forget_tenant(&self, tenant: &Name) {
         self.policies.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
         self.meter.forget(tenant);
     }
 
-    fn node_region(&self) -> Result<Name> {
+    /// The region of this node.
+    pub(crate) fn node_region(&self) -> Result<Name> {
         self.node.clone().map_or_else(|| LOCAL.parse(), Ok)
     }
 
@@ -99,7 +99,25 @@ impl Egress {
         Ok(policy)
     }
 
-    async fn send(
+    /// Sends by the tenant's rules, and counts what was sent and what was refused.
+    ///
+    /// # Errors
+    /// Why it was not sent, or not answered.
+    pub(crate) async fn send(
+        &self,
+        call: &OutgoingCall,
+        request: Request<OutgoingBody>,
+    ) -> Result<Response<OutgoingBody>, OutgoingError> {
+        let outcome = self.checked(call, request).await;
+        if let Err(error) = outcome.as_ref()
+            && error.is_refusal()
+        {
+            self.meter.refused(call, error);
+        }
+        outcome
+    }
+
+    async fn checked(
         &self,
         call: &OutgoingCall,
         mut request: Request<OutgoingBody>,
@@ -155,12 +173,15 @@ impl Outgoing for Guests {
         request: Request<OutgoingBody>,
     ) -> Result<Response<OutgoingBody>, OutgoingError> {
         let platform = self.platform().map_err(|_| OutgoingError::Internal)?;
-        let outcome = platform.egress.send(&call, request).await;
+        let outcome = match platform.egress_used_up(&call.tenant) {
+            None => platform.egress.send(&call, request).await,
+            Some(quota) => {
+                let (used, limit) = (quota.used, quota.limit.unwrap_or_default());
+                Err(OutgoingError::QuotaExceeded { used, limit })
+            }
+        };
         if let Err(error) = &outcome {
             tracing::debug!(tenant = %call.tenant, plugin = %call.plugin, %error, "an outgoing request failed");
-            if error.is_refusal() {
-                platform.egress.meter.refused(&call, error);
-            }
         }
         outcome
     }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::calls::Target;
 use super::running::Progress;
-use crate::Platform;
+use crate::{Platform, Servable};
 
 /// Batches that are computed at once: while one is in the engine, the next one is made ready.
 const AHEAD: usize = 3;
@@ -57,8 +57,8 @@ impl Platform {
         (mut parts, mut errors): (Vec<JobPart>, RowErrors),
         progress: &watch::Sender<Progress>,
     ) -> Result<(u64, Vec<JobPart>)> {
-        let resolved = self.job_target(tenant, work)?;
-        let signature = resolved.signature()?;
+        let servable = Servable(self.job_target(tenant, work)?, None);
+        let signature = servable.signature()?;
         let from = parts.last().map_or(0, |part| part.rows);
         progress.send_modify(|progress| {
             let since = Some((Instant::now(), from));
@@ -78,7 +78,7 @@ impl Platform {
         let first = PartWriter::new(work.output_format, &plan.schema(), parts.is_empty())?;
         progress.send_modify(|progress| progress.total = opened.total);
 
-        let target = &Target { platform: self, tenant, resolved: &resolved, plan: &plan, job: &row.id };
+        let target = &Target { platform: self, tenant, servable: &servable, plan: &plan, job: &row.id };
         let batches = stream::unfold(reading, |mut reading| async move { Some((reading.next().await?, reading)) });
         let computed = batches.map(|batch: Result<(Batch, Option<f64>)>| async move {
             let (batch, done) = batch?;

@@ -7,9 +7,7 @@ use aimass_core::{Code, Fault, Result, Tenant, Tensor};
 use aimass_data::{Answer, Answers, Batch, Plan, Prepared};
 use futures_util::{StreamExt, stream};
 
-use crate::directory::Resolved;
-use crate::statistics::Observation;
-use crate::{CallOptions, Platform};
+use crate::{CallOptions, Platform, Servable};
 
 /// Calls of one batch under way at once, where each row is a call: enough for the engine to have the next one ready.
 const AT_ONCE: usize = 8;
@@ -25,7 +23,7 @@ const LATE: u32 = 3;
 pub(super) struct Target<'a> {
     pub(super) platform: &'a Platform,
     pub(super) tenant: &'a Tenant,
-    pub(super) resolved: &'a Resolved,
+    pub(super) servable: &'a Servable,
     pub(super) plan: &'a Plan,
     /// The job's id, as the request that the calls belong to.
     pub(super) job: &'a str,
@@ -79,7 +77,9 @@ impl Target<'_> {
         let (begun, mut pause, mut late) = (Instant::now(), PAUSE, 0);
         loop {
             let tried = Instant::now();
-            let fault = match self.once(inputs.clone()).await {
+            let options = CallOptions { behind: true, background: true, ..CallOptions::default() };
+            let call = self.platform.infer_as(self.tenant, self.servable, inputs.clone(), options, self.job);
+            let fault = match call.await {
                 Ok(outputs) => return Ok(outputs),
                 Err(fault) => fault,
             };
@@ -102,28 +102,6 @@ impl Target<'_> {
             tokio::time::sleep(fault.retry().unwrap_or(pause).clamp(PAUSE / 10, LONGEST_PAUSE)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-}
-
-impl Target<'_> {
-    /// One try of a call: as [`Platform::infer`], for a tenant whose right to it was checked when the job was created.
-    async fn once(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
-        let Self { platform, tenant, resolved, job, .. } = self;
-        resolved.signature()?.check_inputs(&inputs)?;
-        let _entered = platform.gate.enter(tenant, &platform.limits_of(tenant))?;
-        let options = CallOptions { behind: true, ..CallOptions::default() };
-        let started = Instant::now();
-        let outcome = platform.run(tenant, resolved, inputs, &options, job).await;
-        let (took, recorder) = (started.elapsed(), &resolved.recorder);
-        match &outcome {
-            Ok((_, observation)) => {
-                let whole = Observation { compute_infer: took, batch: 1, ..Observation::default() };
-                recorder.succeeded(took, &observation.unwrap_or(whole));
-            }
-            Err(_) => recorder.failed(took),
-        }
-        recorder.ended_with(took, outcome.as_ref().err().map(|fault| fault.code().source()));
-        outcome.map(|(outputs, _)| outputs)
     }
 }
 

@@ -120,11 +120,17 @@ impl WasiHttpHooks for Egress {
         // Over whatever the guest wrote there: so a loop of guests that call one another ends.
         request.headers_mut().insert(CALL_DEPTH, HeaderValue::from(self.log.call.depth.saturating_add(1)));
         let (admitted, log) = (self.admit(options), self.log.clone());
+        let mut span = crate::host::carry::on(&log.call, &mut request);
         Box::new(async move {
             let outcome = match admitted {
                 Ok(admitted) => admitted.send(request).await,
                 Err(error) => Err(error),
             };
+            match &outcome {
+                Ok(response) => span.note("http.response.status_code", u64::from(response.status().as_u16())),
+                Err(error) => span.fail(|| error.reason().into()),
+            }
+            drop(span);
             match outcome {
                 Ok(response) => {
                     let done: Box<dyn Future<Output = HttpResult<()>> + Send> = Box::new(std::future::ready(Ok(())));
@@ -199,6 +205,7 @@ fn told(error: &OutgoingError) -> Error {
         OutgoingError::Timeout(Phase::Body) => Error::ConnectionReadTimeout,
         OutgoingError::RequestTooLarge(limit) => Error::HttpRequestBodySize(Some(*limit)),
         OutgoingError::ResponseTooLarge(limit) => Error::HttpResponseBodySize(Some(*limit)),
+        OutgoingError::QuotaExceeded { .. } => Error::InternalError(Some(format!("{}: {error}", error.reason()))),
         OutgoingError::TooManyRequests(_) => Error::ConnectionLimitReached,
         OutgoingError::Broken(_) => Error::ConnectionTerminated,
         OutgoingError::Internal => Error::InternalError(None),

@@ -1,6 +1,7 @@
 //! What a guest may call, one file per standard interface. WASI itself and `wasi:http` are wasmtime's own
 //! implementation, with nothing of the process given to them (see `state.rs`).
 
+pub(crate) mod carry;
 pub(crate) mod egress;
 pub(crate) mod keyvalue;
 mod logging;

@@ -126,8 +126,8 @@ impl graph::Host for Guest {
         };
         let held = onnx.len();
         self.hold(held)?;
-        let tenant = self.call().tenant.clone();
-        match self.services.inference.from_bytes(&tenant, Bytes::from(onnx)).await {
+        let (services, log) = (self.services.clone(), self.log.clone());
+        match services.inference.from_bytes(log.call.asking(), Bytes::from(onnx)).await {
             Ok(model) => Ok(Ok(self.table.push(HostGraph { model, held })?)),
             Err(fault) => {
                 self.release(held);
@@ -141,8 +141,8 @@ impl graph::Host for Guest {
             Ok(reference) => reference,
             Err(fault) => return self.refuse(fault),
         };
-        let tenant = self.call().tenant.clone();
-        match self.services.inference.by_name(&tenant, &reference).await {
+        let (services, log) = (self.services.clone(), self.log.clone());
+        match services.inference.by_name(log.call.asking(), &reference).await {
             Ok(model) => Ok(Ok(self.table.push(HostGraph { model, held: 0 })?)),
             Err(fault) => self.refuse(fault),
         }

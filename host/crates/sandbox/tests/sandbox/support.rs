@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aimass_core::limits::InvocationLimits;
-use aimass_core::seam::{Bucket, Inference, KeyValue, Model};
+use aimass_core::seam::{Asking, Bucket, Inference, KeyValue, Model};
 use aimass_core::{Code, Digest, ElementType, Fault, ObjectRef, Port, Result, Signature, Tenant, Tensor};
 use aimass_sandbox::{Call, CompileCommand, Plugin, PoolConfig, Sandbox, SandboxConfig};
 use async_trait::async_trait;
@@ -116,6 +116,8 @@ pub fn call_of(tenant: &str, plugin: &str) -> Call {
         limits: InvocationLimits { memory: usize::MAX, output: usize::MAX, ..InvocationLimits::default() },
         request_id: "r-1".into(),
         depth: 0,
+        trace: aimass_core::trace::Trace::default(),
+        meter: None,
     }
 }
 
@@ -126,15 +128,15 @@ struct Double(Signature);
 
 #[async_trait]
 impl Inference for Doubling {
-    async fn by_name(&self, tenant: &Tenant, reference: &ObjectRef) -> Result<Arc<dyn Model>> {
-        if tenant.name().as_str() != "acme" || reference.name.as_str() != "double" {
+    async fn by_name(&self, by: Asking<'_>, reference: &ObjectRef) -> Result<Arc<dyn Model>> {
+        if by.tenant.name().as_str() != "acme" || reference.name.as_str() != "double" {
             return Err(Fault::not_found());
         }
         let port = || vec![Port::new("x", ElementType::Fp32, [-1])];
         Ok(Arc::new(Double(Signature { inputs: port(), outputs: port(), description: String::new() })))
     }
 
-    async fn from_bytes(&self, _: &Tenant, _: Bytes) -> Result<Arc<dyn Model>> {
+    async fn from_bytes(&self, _: Asking<'_>, _: Bytes) -> Result<Arc<dyn Model>> {
         Err(Fault::new(Code::InvalidModel, "not a model"))
     }
 }

@@ -7,7 +7,7 @@
 //! ```text
 //! manifest.json   what it is, and every file with its size and BLAKE3
 //! manifest.b3     the manifest's own BLAKE3, as `b3sum` prints it
-//! store/          journal, key-value data and blobs, as in the data folder; the index is not in it
+//! store/          journal, key-value data, queue and blobs, as in the data folder; the index is not in it
 //! keys/           signing keys, if they were asked for
 //! ```
 

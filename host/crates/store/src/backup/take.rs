@@ -11,7 +11,7 @@ use super::manifest::{FileRow, Manifest, hash_file};
 use super::{BackupSummary, Progress, STORE, verify};
 use crate::failure::{io_fault, make_folder, sync_folder};
 use crate::view::State;
-use crate::{blobs, journal, kv, log, options, view};
+use crate::{blobs, journal, kv, log, options, queue, view};
 
 /// A file that is not the store's: where it is, and where it goes in the backup (`keys/keys.json`).
 #[derive(Clone, Debug)]
@@ -72,6 +72,7 @@ fn into(
     make_folder(&to)?;
     // The key-value data first: whatever plugin a row belongs to is in the journal by then.
     kv::copy(store, &to)?;
+    queue::copy(store, &to)?;
     let (mut records, mut head) = (0, journal::GENESIS);
     log::copy(&store.join(journal::FOLDER), &to.join(journal::FOLDER), 1, &mut |entry| {
         let record = journal::check(entry, records + 1, &head)?;

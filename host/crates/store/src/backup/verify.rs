@@ -9,7 +9,7 @@ use aimass_core::Result;
 use super::manifest::{MANIFEST, Manifest, hash_file};
 use super::{BackupSummary, Progress, STORE, take};
 use crate::failure::{damaged, io_fault};
-use crate::{blobs, journal, kv};
+use crate::{blobs, journal, kv, queue};
 
 /// Checks a backup as far as it can be: every file against the manifest, the journal's chain up to the head that the
 /// manifest names, the key-value data; and replays the journal as a restore would.
@@ -41,6 +41,7 @@ pub fn verify_backup(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<B
         return Err(damaged(&journal, 0, format!("it does not end with record {}", manifest.records)));
     }
     kv::verify(&store)?;
+    queue::verify(&store)?;
     let there: BTreeSet<_> = manifest.files.iter().map(|row| dir.join(&row.path)).collect();
     for (tenant, digest) in take::live(&store)? {
         let path = store.join(blobs::below(&tenant, &digest));

@@ -85,6 +85,11 @@ impl Log {
         self.segments[0].first
     }
 
+    /// The number of the first record behind the oldest segment, if there is a further one.
+    pub(crate) fn second(&self) -> Option<u64> {
+        self.segments.get(1).map(|segment| segment.first)
+    }
+
     /// The segment that is written to.
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         // Never empty: `open` makes the first, and `remove_before` leaves the last.

@@ -35,6 +35,26 @@ impl DataKey {
     pub(crate) fn bytes(&self) -> &[u8; KEY] {
         &self.0
     }
+
+    /// A key of its own for each context, which says what it is for.
+    pub(crate) fn derive(&self, context: &[&[u8]]) -> Zeroizing<[u8; KEY]> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        for part in [&[&b"derived"[..]], context].concat() {
+            // With its length, so that no two contexts come out the same.
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        Zeroizing::new(*hasher.finalize().as_bytes())
+    }
+
+    /// Seals a short value. `context` says what it is, and whose.
+    pub(crate) fn seal(&self, context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>> {
+        seal(&self.0, context, plain)
+    }
+
+    /// Opens what [`DataKey::seal`] made with the same context; none if it is anything else.
+    pub(crate) fn open(&self, context: &[&[u8]], sealed: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        open(&self.0, context, sealed)
+    }
 }
 
 impl fmt::Debug for DataKey {
@@ -110,6 +130,21 @@ mod tests {
             assert!(open(&key, &[b"a", b"bc"], &sealed[..at]).unwrap().is_none(), "cut at {at}");
         }
         assert_ne!(sealed, seal(&key, &[b"a", b"bc"], b"secret").unwrap());
+    }
+
+    #[test]
+    fn derived_keys_differ_by_what_they_are_for() {
+        let (key, other) = (DataKey(Zeroizing::new([1; KEY])), DataKey(Zeroizing::new([2; KEY])));
+        let derived = [
+            key.derive(&[b"a", b"bc"]),
+            key.derive(&[b"ab", b"c"]),
+            key.derive(&[b"a"]),
+            key.derive(&[]),
+            other.derive(&[b"a", b"bc"]),
+        ];
+        let different: std::collections::HashSet<_> = derived.iter().map(|key| **key).collect();
+        assert_eq!(different.len(), derived.len());
+        assert_eq!(*key.derive(&[b"a", b"bc"]), *derived[0]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | what | bound to |
 //! |---|---|
 //! | a data key, wrapped | its tenant and the key-encryption key's generation |
+//! | a queued request or result | its tenant, its item, and which part of it |
 //! | a blob ([`stream`]) | its tenant; to its name by its digest, which every reading checks |
 //! | a guest's value and its key (`kv`) | its tenant, plugin, bucket and key |
 //! | a setting, a secret, a short value ([`Seal`]) | its tenant, kind, name and version |

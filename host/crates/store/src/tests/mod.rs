@@ -6,6 +6,7 @@ mod faults;
 mod index;
 mod keys;
 mod sealing;
+mod usage;
 mod writes;
 
 use std::path::Path;

@@ -172,6 +172,7 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         Event::DataKeysRewrapped(rewrapped) => erasure::rewrap(state, &mut out, rewrapped)?,
         Event::TenantErased(erased) => erasure::erase(state, &mut out, erased, time_ms)?,
         Event::Read { .. }
+        | Event::InvocationGivenUp { .. }
         | Event::IntegrityFailed { .. }
         | Event::SigningKeyRotated { .. }
         | Event::SigningKeyRevoked { .. } => {}
@@ -198,13 +199,17 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         | Event::JobAdvanced(_)
         | Event::JobRestarted(_)
         | Event::JobEnded(_) => super::jobs::changes(state, record, &mut out)?,
+        Event::QuotaWarned { .. } => super::quotas::changes(state, &record.event, &mut out)?,
         Event::EgressAllowed { .. }
         | Event::EgressRuleRemoved { .. }
         | Event::DataRegionSet { .. }
         | Event::TransferAllowed { .. }
         | Event::TransferRuleRemoved { .. }
         | Event::EgressRefused { .. }
-        | Event::UsageRecorded { .. } => super::egress::changes(state, &record.event, &mut out)?,
+        | Event::UsageRecorded { .. }
+        | Event::ObjectUsageRecorded { .. }
+        | Event::UsagePruned { .. } => super::egress::changes(state, &record.event, &mut out)?,
+        Event::WebhookSet { .. } | Event::WebhookRemoved { .. } => super::webhooks::changes(state, record, &mut out)?,
     }
     Ok(out)
 }

@@ -2,7 +2,7 @@
 
 use aimass_core::event::Event;
 use aimass_core::policy::{EgressRule, TransferRule};
-use aimass_core::usage::Usage;
+use aimass_core::usage::{ObjectUsage, Usage};
 use aimass_core::{Fault, Name, Result, Tenant};
 
 use super::apply::{Changes, must_exist, put};
@@ -31,6 +31,10 @@ fn region(tenant: &Name) -> Vec<u8> {
 
 fn usage(tenant: &Name, hour: u64) -> Vec<u8> {
     row("usage", tenant, &hour.to_be_bytes())
+}
+
+fn usage_of(tenant: &Name, hour: u64, name: &Name) -> Vec<u8> {
+    row("usage-of", tenant, &[&hour.to_be_bytes(), name.as_str().as_bytes()].concat())
 }
 
 impl State<'_> {
@@ -93,6 +97,27 @@ impl State<'_> {
         let after = from.checked_sub(1).map(|before| usage(tenant, before));
         self.rows(&rows("usage", tenant), after, limit, |_| true)
     }
+
+    /// At most `limit` hours of single plugins and models, from the hour `from` on or behind `after`, by hour and name.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub fn object_usages(
+        &self,
+        tenant: &Name,
+        from: u64,
+        after: Option<(u64, &Name)>,
+        limit: usize,
+    ) -> Result<Vec<ObjectUsage>> {
+        let behind = match after {
+            Some((hour, name)) => Some(usage_of(tenant, hour, name)),
+            // A name has bytes, and none of them is so high.
+            None => {
+                from.checked_sub(1).map(|before| [row("usage-of", tenant, &before.to_be_bytes()), vec![0xff]].concat())
+            }
+        };
+        self.rows(&rows("usage-of", tenant), behind, limit, |_| true)
+    }
 }
 
 /// What an event of egress changes.
@@ -124,6 +149,21 @@ pub(super) fn changes(state: &State<'_>, event: &Event, out: &mut Changes) -> Re
         Event::UsageRecorded { tenant, usage: used } => {
             must_exist(state, tenant)?;
             put(out, usage(tenant, used.hour), used)?;
+        }
+        Event::ObjectUsageRecorded { tenant, objects } => {
+            must_exist(state, tenant)?;
+            for used in objects {
+                put(out, usage_of(tenant, used.hour, &used.name), used)?;
+            }
+        }
+        Event::UsagePruned { tenant, before } => {
+            for used in state.rows(&rows("usage", tenant), None, usize::MAX, |used: &Usage| used.hour < *before)? {
+                out.push((usage(tenant, used.hour), None));
+            }
+            let old = |used: &ObjectUsage| used.hour < *before;
+            for used in state.rows(&rows("usage-of", tenant), None, usize::MAX, old)? {
+                out.push((usage_of(tenant, used.hour, &used.name), None));
+            }
         }
         // Recorded for the audit alone, and everything that is none of egress's.
         _ => {}
