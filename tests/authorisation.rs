@@ -132,8 +132,8 @@ fn f35_every_route_is_guarded() {
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
         let names_something =
             ["{name}", "{jti}", "{model}", "{upload}", "{signer}", "{job}", "{invocation}", "{webhook}"]
-            .iter()
-            .any(|part| route.path.contains(part));
+                .iter()
+                .any(|part| route.path.contains(part));
         match route.access {
             // Lists of one's own; what is not there is not ready; errors of a stream stand in its messages.
             _ if is_grpc || ends(&["index", "stats"]) => {

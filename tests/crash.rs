@@ -191,10 +191,13 @@ fn indexes(data: &std::path::Path) -> Vec<std::path::PathBuf> {
 
 /// Kills a server under mixed writes `rounds` times, does `between` to its data folder, and compares what was
 /// acknowledged with what is there.
+/// The end asks with thousands of tokens, each over a connection of its own.
+const OPEN: &[&str] = &["--new-connections-per-address", "100000"];
+
 fn survives(seed: u64, rounds: u64, mut between: impl FnMut(&std::path::Path)) {
     let mut random = Random(seed);
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::on(folder.path(), &[]);
+    let mut server = Server::on(folder.path(), OPEN);
     let acme = server.tenant("acme");
     acme.put("/api/v1/plugins/steady", guests::counter()).expect(201);
     let token = acme.token.clone();
@@ -226,7 +229,7 @@ fn survives(seed: u64, rounds: u64, mut between: impl FnMut(&std::path::Path)) {
             c.join().unwrap()
         });
         between(folder.path());
-        server = Server::on(folder.path(), &[]);
+        server = Server::on(folder.path(), OPEN);
         let client = server.with(&token);
         check(&client, "plugin", &mut plugins, round);
         check(&client, "model", &mut models, round);

@@ -2,17 +2,28 @@
 
 use std::time::Duration;
 
+use aimass_auth::{Auth, AuthConfig};
 use serde_json::{Value, json};
 
 use crate::support::{Server, eventually, python};
 
 #[test]
 fn f30_f31_f32_f33_tokens_forged_with_pyjwt_and_joserfc_are_refused_alike() {
-    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    // The forger has the node's own key: from a node of before keys were sealed, which this one takes over.
+    for keys in [data.join("keys"), copy.clone()] {
+        std::fs::create_dir_all(keys).unwrap();
+    }
+    drop(Auth::open(&data.join("keys"), AuthConfig::new("aimass", "aimass")).unwrap());
+    for file in std::fs::read_dir(data.join("keys")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.join(file.file_name())).unwrap();
+    }
+    let server = Server::on(&data, &[]);
     server.tenant("acme");
-    let keys = server.data.join("keys");
     let descriptors = server.descriptors();
-    let said = python::attacker("forged_tokens.py", &[server.address(), keys.to_str().unwrap(), "acme"]);
+    let said = python::attacker("forged_tokens.py", &[server.address(), copy.to_str().unwrap(), "acme"]);
     let said: Value = serde_json::from_str(&said).unwrap();
     // With nothing wrong, the same key opens the door: what follows is refused for its flaw.
     assert_eq!(said["accepted"], json!({ "by hand": 200, "PyJWT": 200, "joserfc": 200 }));

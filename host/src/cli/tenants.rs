@@ -105,7 +105,7 @@ impl Tenants {
                 let tenant = client.json(Method::GET, &format!("/api/v1/tenants/{name}"), None).await?;
                 show(&tenant, json);
             }
-            Self::Erase { name, yes } => super::secrets::erase(client, &name, yes).await?,
+            Self::Erase { name, yes } => super::secrets::erase(client, &name, yes, json).await?,
             Self::Limits {
                 name,
                 weight,

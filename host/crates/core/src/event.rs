@@ -4,7 +4,7 @@ mod deployment;
 mod jobs;
 mod quota;
 mod sealing;
-mod version;
+mod upload;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub use quota::{QuotaLimits, QuotaWarning};
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
 use crate::usage::{ObjectUsage, Usage};
-use crate::{Digest, Name};
+use crate::{Digest, Name, Signature};
 
 pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
 pub use jobs::{
@@ -25,7 +25,7 @@ pub use jobs::{
     NAMED_ROWS, OnError, RowError, RowErrors,
 };
 pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
-pub use version::{Inspection, Provenance, SignedBy, UploadWish};
+pub use upload::{Provenance, SignedBy, UploadWish};
 pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
@@ -82,6 +82,26 @@ pub enum Device {
     Cpu,
     /// A GPU, or not at all.
     Gpu,
+}
+
+/// What validation found out about a version's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// Worlds that a plugin can be used through: `model-plugin`, `wasi:http/proxy`. Empty for a model.
+    #[serde(default)]
+    pub worlds: Vec<String>,
+    /// Interfaces that a plugin imports, with versions, sorted.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// Interfaces that a plugin exports, with versions, sorted.
+    #[serde(default)]
+    pub exports: Vec<String>,
+    /// What it takes and gives; none for a plugin that is only an HTTP function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
+    /// The device that was asked for at the upload of a model.
+    #[serde(default)]
+    pub device: Device,
 }
 
 /// Settings of a plugin, read by the guest through `wasi:config/store`.

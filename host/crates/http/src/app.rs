@@ -44,7 +44,14 @@ impl App {
     /// The application over a platform, whose requests are traced to `spans`.
     pub fn new(platform: Arc<Platform>, spans: Option<Arc<dyn Spans>>) -> Arc<Self> {
         let (draining, sessions) = (watch::Sender::new(false), Sessions::default());
-        Arc::new(Self { platform, metrics: Metrics::new(), draining, spans, sessions, over_tls: AtomicBool::new(false) })
+        Arc::new(Self {
+            platform,
+            metrics: Metrics::new(),
+            draining,
+            spans,
+            sessions,
+            over_tls: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn platform(&self) -> &Arc<Platform> {

@@ -11,8 +11,8 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::app::App;
-use crate::later::Vouched;
 use crate::console;
+use crate::later::Vouched;
 use crate::problem::Rejection;
 use crate::repeat;
 use crate::routes::Access;

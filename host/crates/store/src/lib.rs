@@ -27,8 +27,8 @@ mod kv;
 mod lock;
 mod log;
 mod options;
-mod reading;
 mod queue;
+mod reading;
 mod schema;
 mod seal;
 mod sealing;
@@ -51,6 +51,6 @@ pub use reading::BlobReader;
 pub use seal::{KeyFile, KeyGeneration, Label, Seal};
 pub use store::Store;
 pub use view::{
-    AliasRow, ConfigurationRow, DeploymentRow, FileRow, IssuerRow, JobRow, ObjectRow, RoleRow, SecretRow, SignerRow, State, Stored,
-    TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow, WebhookRow,
+    AliasRow, ConfigurationRow, DeploymentRow, FileRow, IssuerRow, JobRow, ObjectRow, RoleRow, SecretRow, SignerRow,
+    State, Stored, TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow, WebhookRow,
 };

@@ -84,12 +84,13 @@ fn wants_events(headers: &HeaderMap) -> bool {
 fn events(app: Arc<App>, follower: Follower, token: String) -> impl Stream<Item = Result<Event, Infallible>> {
     let pieces = stream::unfold((app, follower, token), |(app, mut follower, token)| async move {
         let news = tokio::select! {
-            // In this order: a token that was revoked shows no further line.
             biased;
             () = app.drained() => return None,
             () = no_longer_valid(&app, &token) => return None,
             news = follower.next() => news?,
         };
+        // It may have been revoked since the line was waited for.
+        app.platform().authenticate(&token).await.ok()?;
         let events: Vec<_> = news.into_iter().map(|news| Ok(event(news))).collect();
         Some((stream::iter(events), (app, follower, token)))
     });

@@ -19,9 +19,9 @@ use super::session::Session;
 use super::shell;
 use super::visit::{Fields, Theme, Visit};
 use crate::app::App;
-use crate::request::RequestId;
 use crate::extract::whole_body;
 use crate::problem::{log, status};
+use crate::request::RequestId;
 
 /// The header in which scripts send a session's form key.
 const FORM_KEY: &str = "x-form-key";

@@ -101,13 +101,24 @@ pub(crate) async fn show(
 }
 
 /// The limits in the order of the form: field, title, own, effective.
-fn rows(tenant: &TenantDocument) -> [(&'static str, &'static str, Option<NonZeroU32>, Option<NonZeroU32>); 4] {
+fn rows(tenant: &TenantDocument) -> [(&'static str, &'static str, Option<NonZeroU32>, Option<NonZeroU32>); 9] {
     let (own, all) = (&tenant.limits, &tenant.effective_limits);
+    let (mine, node) = (&own.quotas, &all.quotas);
     [
         ("requests_per_second", "Requests a second", own.requests_per_second, all.requests_per_second),
         ("calls", "Calls at once", own.calls, all.calls),
         ("engine_memory_mib", "Memory of its models, MiB", own.engine_memory_mib, all.engine_memory_mib),
         ("weight", "Weight beside other tenants", own.weight, all.weight),
+        ("storage_mib", "Storage, MiB", mine.storage_mib, node.storage_mib),
+        ("plugins", "Plugins", mine.plugins, node.plugins),
+        ("models", "Models", mine.models, node.models),
+        (
+            "compute_seconds_per_day",
+            "Compute a day, seconds",
+            mine.compute_seconds_per_day,
+            node.compute_seconds_per_day,
+        ),
+        ("egress_mib_per_day", "Sent out a day, MiB", mine.egress_mib_per_day, node.egress_mib_per_day),
     ]
 }
 
@@ -146,6 +157,11 @@ pub(crate) async fn limit(
         requests_per_second: Some(fields.number("requests_per_second")?),
         calls: Some(fields.number("calls")?),
         engine_memory_mib: Some(fields.number("engine_memory_mib")?),
+        storage_mib: Some(fields.number("storage_mib")?),
+        plugins: Some(fields.number("plugins")?),
+        models: Some(fields.number("models")?),
+        compute_seconds_per_day: Some(fields.number("compute_seconds_per_day")?),
+        egress_mib_per_day: Some(fields.number("egress_mib_per_day")?),
     };
     app.platform().limit_tenant(visit.asked(), &name, change).await?;
     Ok(visit.done(&format!("{PATH}/{name}"), "The limits hold."))

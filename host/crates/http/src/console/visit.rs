@@ -13,8 +13,8 @@ use http::header::COOKIE;
 use http::request::Parts;
 
 use super::session::Session;
-use crate::request::RequestId;
 use crate::problem::Rejection;
+use crate::request::RequestId;
 
 /// The name of the cookie that keeps the choice of colours.
 pub(super) const THEME_COOKIE: &str = "aimass-theme";

@@ -177,7 +177,9 @@ impl Outgoing for Guests {
             None => platform.egress.send(&call, request).await,
             Some(quota) => {
                 let (used, limit) = (quota.used, quota.limit.unwrap_or_default());
-                Err(OutgoingError::QuotaExceeded { used, limit })
+                let refused = OutgoingError::QuotaExceeded { used, limit };
+                platform.egress.meter.refused(&call, &refused);
+                Err(refused)
             }
         };
         if let Err(error) = &outcome {

@@ -5,6 +5,7 @@ use aimass_core::Code;
 
 use super::*;
 use crate::Store;
+use crate::seal::KeyFile;
 
 mod model;
 
@@ -16,7 +17,7 @@ fn tenant(text: &str) -> Tenant {
 }
 
 fn open(dir: &Path, options: &Options) -> Store {
-    Store::open_with(dir, &dir.join("key"), options.clone()).unwrap()
+    Store::open_with(dir, KeyFile::at(dir.join("key")), options.clone()).unwrap()
 }
 
 fn parts(head: &str, body: &[u8]) -> Parts {
@@ -298,7 +299,8 @@ async fn a_backup_holds_the_queue() {
     crate::backup(dir.path(), &backup, &[], None, &mut |_| {}).unwrap();
     crate::restore(&backup, &target.path().join("data"), &mut |_| {}).unwrap();
     let restored =
-        Store::open_with(&target.path().join("data/store"), &dir.path().join("key"), Options::default()).unwrap();
+        Store::open_with(&target.path().join("data/store"), KeyFile::at(dir.path().join("key")), Options::default())
+            .unwrap();
     let row = restored.queue().row(&acme, "a").unwrap();
     assert_eq!(restored.queue().request(&row).await.unwrap().body, vec![7; 70_000]);
 }

@@ -1,29 +1,8 @@
-//! What a version is known to be, and how it came.
+//! What the journal records of how a version came to be.
 
 use serde::{Deserialize, Serialize};
 
-use super::Device;
-use crate::{Digest, Name, Signature};
-
-/// What validation found out about a version's bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inspection {
-    /// Worlds that a plugin can be used through: `model-plugin`, `wasi:http/proxy`. Empty for a model.
-    #[serde(default)]
-    pub worlds: Vec<String>,
-    /// Interfaces that a plugin imports, with versions, sorted.
-    #[serde(default)]
-    pub imports: Vec<String>,
-    /// Interfaces that a plugin exports, with versions, sorted.
-    #[serde(default)]
-    pub exports: Vec<String>,
-    /// What it takes and gives; none for a plugin that is only an HTTP function.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<Signature>,
-    /// The device that was asked for at the upload of a model.
-    #[serde(default)]
-    pub device: Device,
-}
+use crate::{Digest, Name};
 
 /// Who vouches for a version's bytes, by a signature over their digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
