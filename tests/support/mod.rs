@@ -46,6 +46,10 @@ pub const ALL_SCOPES: &[&str] = &[
     "egress:read",
     "egress:write",
     "usage:read",
+    "data:read",
+    "data:write",
+    "jobs:read",
+    "jobs:write",
     "webhooks:read",
     "webhooks:write",
 ];

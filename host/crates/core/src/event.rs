@@ -1,6 +1,7 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 mod deployment;
+mod jobs;
 mod quota;
 mod sealing;
 mod upload;
@@ -20,6 +21,10 @@ use crate::usage::{ObjectUsage, Usage};
 use crate::{Digest, Name, Signature};
 
 pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
+pub use jobs::{
+    BatchWork, FileDeleted, FileStored, JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork,
+    NAMED_ROWS, OnError, RowError, RowErrors,
+};
 pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
 pub use upload::{Provenance, SignedBy, UploadWish};
 pub use webhook::{PreviousSecret, WebhookEndpoint};
@@ -454,6 +459,18 @@ pub enum Event {
         /// All of the hour, in place of what was recorded of it before.
         usage: Usage,
     },
+    /// A data file has new content.
+    FileStored(FileStored),
+    /// A data file was deleted.
+    FileDeleted(FileDeleted),
+    /// A job was accepted.
+    JobCreated(JobCreated),
+    /// A piece of a job's result is durable: it goes on from there, whatever happens.
+    JobAdvanced(JobAdvanced),
+    /// A job begins again, for its pieces are not there any more.
+    JobRestarted(JobRestarted),
+    /// A job ended. If it is done, its output is a data file with this.
+    JobEnded(JobEnded),
     /// The same of single plugins and models.
     ObjectUsageRecorded {
         /// Whose.

@@ -3,8 +3,10 @@
 pub(crate) mod audit;
 pub(crate) mod deployments;
 pub(crate) mod egress;
+pub(crate) mod files;
 pub(crate) mod identity;
 pub(crate) mod invocations;
+pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod models;

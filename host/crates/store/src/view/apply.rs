@@ -193,6 +193,12 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
         }
+        Event::FileStored(_)
+        | Event::FileDeleted(_)
+        | Event::JobCreated(_)
+        | Event::JobAdvanced(_)
+        | Event::JobRestarted(_)
+        | Event::JobEnded(_) => super::jobs::changes(state, record, &mut out)?,
         Event::QuotaWarned { .. } => super::quotas::changes(state, &record.event, &mut out)?,
         Event::EgressAllowed { .. }
         | Event::EgressRuleRemoved { .. }
