@@ -13,7 +13,7 @@ use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, TenantLimits};
+use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, ReadCommand, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::{KeyFile, Store};
 use tokio::net::TcpListener;
@@ -104,6 +104,7 @@ impl Node {
             tenant_limits,
             model_memory: config.model_memory,
             upload_wait: config.upload_wait,
+            reader: ReadCommand::own()?,
             egress: EgressParts {
                 connector: Arc::new(Connector::new(EgressConfig {
                     private: config.egress_private.clone(),
@@ -118,6 +119,7 @@ impl Node {
             invocations: config.invocations,
         })?;
         platform.resume_uploads()?;
+        platform.resume_jobs()?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {

@@ -49,6 +49,10 @@ pub const ALL_SCOPES: &[&str] = &[
     "usage:read",
     "triggers:read",
     "triggers:write",
+    "data:read",
+    "data:write",
+    "jobs:read",
+    "jobs:write",
     "webhooks:read",
     "webhooks:write",
 ];

@@ -29,6 +29,9 @@ static CALLERS: Environment = Environment { requirements: "schemathesis.txt", op
 /// What drives a browser.
 static BROWSER: Environment = Environment { requirements: "browser.txt", options: &[], folder: OnceLock::new() };
 
+/// What data files are made and read with.
+static DATA: Environment = Environment { requirements: "data.txt", options: &["--no-deps"], folder: OnceLock::new() };
+
 impl Environment {
     /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
     fn folder(&self) -> &Path {
@@ -74,6 +77,11 @@ pub fn attacker(script: &str, arguments: &[&str]) -> String {
 /// The same for a script that needs the packages of `schemathesis.txt`.
 pub fn caller(script: &str, arguments: &[&str]) -> String {
     run(CALLERS.python().arg(path(script)).args(arguments))
+}
+
+/// The same for a script that needs the packages of `data.txt`.
+pub fn data(script: &str, arguments: &[&str]) -> String {
+    run(DATA.python().arg(path(script)).args(arguments))
 }
 
 /// Runs a script that reads `input` and needs the packages of `webhooks.txt`, and returns what it printed.

@@ -11,15 +11,18 @@ mod doctor;
 mod egress;
 mod engine;
 mod engines;
+mod files;
 mod guest;
 mod help;
 mod identity;
 mod invocations;
 mod invoke;
+mod jobs;
 mod logs;
 mod objects;
 mod openapi;
 mod output;
+mod read;
 mod secrets;
 mod serve;
 mod signers;
@@ -171,6 +174,14 @@ enum Command {
     Restore(backup::Restore),
     /// Build the index anew from the journal, with the server stopped
     Rebuild(backup::Rebuild),
+    /// Run a model or a plugin over every row of a file
+    Batch(jobs::BatchCommand),
+    /// List, show, follow and cancel jobs
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    /// Store, fetch, list and delete data files
+    #[command(subcommand)]
+    Files(files::Files),
     /// Say where guests may send to, and across which regions
     #[command(subcommand)]
     Egress(egress::Egress),
@@ -195,15 +206,19 @@ enum Command {
     /// Compile one component for the server that started this process
     #[command(hide = true)]
     Compile(compile::Compile),
+    /// Read one data file for the server that started this process
+    #[command(hide = true)]
+    Read(read::Read),
 }
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit status.
 pub(crate) fn run() -> ExitCode {
     let Cli { json, connection, command } = help::parse();
-    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_)));
+    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_) | Command::Read(_)));
     let command = match command {
         Command::Engine(engine) => return ended(engine.run()),
         Command::Compile(compile) => return compile.run(),
+        Command::Read(read) => return ended(read.run()),
         command => command,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -241,6 +256,9 @@ pub(crate) fn run() -> ExitCode {
             Command::Backup(c) => c.run(json),
             Command::Restore(c) => c.run(json),
             Command::Rebuild(c) => c.run(json),
+            Command::Batch(c) => c.run(&connection.open()?, json).await,
+            Command::Jobs(c) => c.run(&connection.open()?, json).await,
+            Command::Files(c) => c.run(&connection.open()?, json).await,
             Command::Egress(c) => c.run(&connection.open()?, json).await,
             Command::Logs(c) => c.run(&connection.open()?, json).await,
             Command::Webhooks(c) => c.run(&connection.open()?, json).await,
@@ -251,6 +269,7 @@ pub(crate) fn run() -> ExitCode {
             // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),
             Command::Compile(_) => Ok(()),
+            Command::Read(c) => c.run(),
             Command::Engines(c) => c.run(json).await,
         }
     });

@@ -73,6 +73,14 @@ scopes! {
     TriggersRead = "triggers:read";
     /// Make, pause, fire and delete triggers. What one runs takes the scope to call it as well.
     TriggersWrite = "triggers:write";
+    /// See and fetch data files.
+    DataRead = "data:read";
+    /// Store and delete data files.
+    DataWrite = "data:write";
+    /// See jobs.
+    JobsRead = "jobs:read";
+    /// Create and cancel jobs.
+    JobsWrite = "jobs:write";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }

@@ -5,6 +5,7 @@
 //! guest asks for inference, and the binary's compose wires the answer.
 
 pub mod cloud_event;
+pub mod data;
 pub mod digest;
 pub mod event;
 pub mod fault;

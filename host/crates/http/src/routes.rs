@@ -203,6 +203,17 @@ impl Table {
         t.add(post, "/api/v1/models/{name}/deployments", Tenant(Scope::ModelsWrite), api::deployments::deploy);
         t.add(get, "/api/v1/models/{name}/diff", Tenant(Scope::ModelsRead), api::deployments::diff);
 
+        t.add(get, "/api/v1/files", Tenant(Scope::DataRead), api::files::list);
+        t.add(put, "/api/v1/files/{file}", Tenant(Scope::DataWrite), api::files::store);
+        t.add(get, "/api/v1/files/{file}", Tenant(Scope::DataRead), api::files::fetch);
+        t.add(delete, "/api/v1/files/{file}", Tenant(Scope::DataWrite), api::files::delete);
+
+        t.add(get, "/api/v1/jobs", Tenant(Scope::JobsRead), api::jobs::list);
+        t.add(post, "/api/v1/jobs", Tenant(Scope::JobsWrite), api::jobs::create);
+        t.add(get, "/api/v1/jobs/{job}", Tenant(Scope::JobsRead), api::jobs::show);
+        t.add(delete, "/api/v1/jobs/{job}", Tenant(Scope::JobsWrite), api::jobs::cancel);
+        t.add(get, "/api/v1/jobs/{job}/events", Tenant(Scope::JobsRead), api::jobs::events);
+
         t.add(get, "/api/v1/egress/rules", Tenant(Scope::EgressRead), api::egress::rules);
         t.add(put, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::allow);
         t.add(delete, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::remove);

@@ -268,7 +268,11 @@ pub(crate) fn shown(
         (Some(name), Value::Number(version)) => Some(format!("{name}@{version}")),
         (Some(name), _) if fields["alias"].is_string() => text("alias").map(|alias| format!("{name}:{alias}")),
         (Some(name), _) => Some(name),
-        (None, _) => text("jti").or_else(|| text("kid")).or_else(|| text("what")).or_else(|| rule(&fields)),
+        (None, _) => text("jti")
+            .or_else(|| text("kid"))
+            .or_else(|| text("what"))
+            .or_else(|| rule(&fields))
+            .or_else(|| text("id")),
     };
     Ok(Some(AuditDocument { seq, time_ms, actor, kind, tenant, object, hash: hex::encode(hash) }))
 }

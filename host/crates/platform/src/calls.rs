@@ -50,6 +50,8 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// How many calls of guests stand above this one.
     pub depth: u32,
+    /// Whether it gives way to the tenant's other calls, and to everybody's: nobody waits for it.
+    pub behind: bool,
     /// Where it stands in its trace.
     pub trace: Trace,
     /// Nobody waits for it: it was accepted to be run later.
@@ -159,10 +161,21 @@ impl Platform {
         by: &Caller,
         servable: &Servable,
         inputs: Vec<Tensor>,
+        options: CallOptions,
+        request: &str,
+    ) -> Result<Vec<Tensor>> {
+        self.infer_as(by.tenant()?, servable, inputs, options, request).await
+    }
+
+    /// The same for a tenant whose right to it was checked before.
+    pub(crate) async fn infer_as(
+        &self,
+        tenant: &Tenant,
+        servable: &Servable,
+        inputs: Vec<Tensor>,
         mut options: CallOptions,
         request: &str,
     ) -> Result<Vec<Tensor>> {
-        let tenant = by.tenant()?;
         let signature = servable.signature()?;
         let _entered = self.admit(tenant, &options.trace)?;
         let request: Arc<str> = request.into();
@@ -225,7 +238,7 @@ impl Platform {
                 let deadline = Instant::now() + self.deadline(options);
                 let model = self.models.load_resolved(tenant, resolved).await?;
                 let called = Instant::now();
-                let (outputs, timing) = model.infer_timed(inputs, deadline).await?;
+                let (outputs, timing) = model.infer_at(inputs, deadline, options.behind).await?;
                 let took = called.elapsed();
                 tell_timing(&options.trace, took, &timing);
                 resolved.record.used.engine(timing.compute, timing.batch);

@@ -13,9 +13,11 @@ mod counters;
 mod deployments;
 mod directory;
 mod egress;
+mod files;
 mod guests;
 mod identity;
 mod invocations;
+mod jobs;
 mod keys;
 mod limits;
 mod logs;
@@ -55,6 +57,7 @@ use aimass_store::Store;
 
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
+pub use aimass_data::ReadCommand;
 pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
 pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
@@ -68,12 +71,14 @@ pub use egress::{
     CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,
     UsageDocument, UsageQuery,
 };
+pub use files::{FileContent, FileDocument, FileUpload};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use invocations::{
     Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, ProgressDocument, Ran,
     Runner, StoredAnswer, StoredRequest,
 };
+pub use jobs::{BatchRequest, JobDocument, JobRequest, JobState, Progress};
 pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
@@ -146,6 +151,8 @@ pub struct Parts {
     pub model_memory: u64,
     /// How long an upload of a plugin waits for its component to be compiled, unless it says otherwise.
     pub upload_wait: Duration,
+    /// How data files are read.
+    pub reader: ReadCommand,
     /// What guests send out.
     pub egress: EgressParts,
     /// Folders that tenants' triggers may watch.
@@ -176,6 +183,8 @@ pub struct Platform {
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    jobs: jobs::Jobs,
+    reader: ReadCommand,
     recent: Recent,
     started: Instant,
     upload_wait: Duration,
@@ -199,7 +208,8 @@ impl Platform {
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
         let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, .. } = parts;
-        let Parts { model_memory, upload_wait, egress, watched, logs, usage_retention, invocations, .. } = parts;
+        let Parts { model_memory, upload_wait, reader, egress, watched, logs, usage_retention, invocations, .. } =
+            parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -224,6 +234,8 @@ impl Platform {
             provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            jobs: jobs::Jobs::default(),
+            reader,
             recent: Recent::default(),
             started: Instant::now(),
             upload_wait,

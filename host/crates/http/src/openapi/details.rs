@@ -1,11 +1,12 @@
 //! What the types of a handler do not say, by method and path.
 
-use aimass_platform::{LogDocument, ObjectUsageDocument, Page, Scope, UsageDocument, VersionDocument};
+use aimass_platform::{FileDocument, LogDocument, ObjectUsageDocument, Page, Scope, UsageDocument, VersionDocument};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::schemas::reference;
 use super::{Operation, Schemas, oip, texts};
+use crate::api::jobs::JobStatus;
 use crate::api::upload::{SIGNATURE, Status};
 use crate::routes::Route;
 
@@ -29,6 +30,23 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
             let value = json!({ "application/octet-stream": { "schema": { "description": "The value, as it is." } } });
             operation.body = Some(json!({ "required": true, "content": value }));
             or_replaced(operation);
+        }
+        ("PUT", "/api/v1/files/{file}") => stored(operation, schemas),
+        ("GET", "/api/v1/files/{file}") => {
+            operation.answers.insert(200, json!({ "description": "Its bytes.", "content": { "*/*": {} } }));
+        }
+        ("POST", "/api/v1/jobs") => {
+            operation.answer(202, "It will be done.", "application/json", &schemas.answer::<JobStatus>());
+            if let Some(answer) = operation.answers.get_mut(&202) {
+                let says = "Where to ask how far it is.";
+                answer["headers"] = json!({ "location": { "description": says, "schema": { "type": "string" } } });
+            }
+            operation.errors.insert(429);
+        }
+        ("GET", "/api/v1/jobs/{job}/events") => {
+            let events = "Events `progress` and, as the last one, `end`, each with the job.";
+            let schema = json!({ "type": "string", "description": events });
+            operation.answer(200, "Events as they come.", "text/event-stream", &schema);
         }
         ("GET", "/api/v1/plugins/{name}/logs") => logs(operation, schemas),
         ("GET", "/api/v1/usage" | "/api/v1/tenants/{tenant}/usage") => usage(operation, schemas),
@@ -113,6 +131,24 @@ fn usage(operation: &mut Operation, schemas: &mut Schemas) {
     }
 }
 
+/// A data file comes in.
+fn stored(operation: &mut Operation, schemas: &mut Schemas) {
+    let bytes = json!({ "*/*": { "schema": { "description": "The file's bytes." } } });
+    operation.body = Some(json!({ "required": true, "content": bytes }));
+    operation.parameters.push(json!({ "$ref": "#/components/parameters/IfMatch" }));
+    operation.errors.extend([412, 429]);
+    let document = schemas.answer::<FileDocument>();
+    let tag = json!({ "etag": {
+        "description": "The file's digest in double quotes, for `If-Match`.", "schema": { "type": "string" },
+    } });
+    for (status, description) in [(200, "It held these bytes already."), (201, "Stored.")] {
+        operation.answer(status, description, "application/json", &document);
+        if let Some(answer) = operation.answers.get_mut(&status) {
+            answer["headers"] = tag.clone();
+        }
+    }
+}
+
 /// A component or a model comes in.
 fn upload(operation: &mut Operation, schemas: &mut Schemas, media_type: &str, what: &str) {
     let bytes = json!({ media_type: { "schema": { "description": what } } });
@@ -167,6 +203,7 @@ pub(super) fn path_parameter(name: &str) -> Value {
         "alias" => is("The alias.", reference("Name")),
         "signer" => is("What the tenant calls the signer.", reference("Name")),
         "webhook" => is("What the tenant calls the endpoint.", reference("Name")),
+        "file" => is("The data file.", reference("FileName")),
         "key" => is("What a guest asks for it by.", id),
         "from" => is("The region that the data is labelled with.", reference("Name")),
         "to" => is("The region of the destination.", reference("Name")),

@@ -110,6 +110,17 @@ const SUMMARIES: &[(&str, &str, &str)] = &[
     ("POST", "/api/v1/models/{name}/deployments", "Let a version serve under an alias, at once or as a canary"),
     ("GET", "/api/v1/models/{name}/diff", "Show what is different between two versions"),
     //
+    ("GET", "/api/v1/files", "List data files"),
+    ("PUT", "/api/v1/files/{file}", "Upload a data file"),
+    ("GET", "/api/v1/files/{file}", "Download a data file"),
+    ("DELETE", "/api/v1/files/{file}", "Delete a data file"),
+    //
+    ("GET", "/api/v1/jobs", "List jobs"),
+    ("POST", "/api/v1/jobs", "Begin a job, such as inference over every row of a data file"),
+    ("GET", "/api/v1/jobs/{job}", "Show how far a job is"),
+    ("DELETE", "/api/v1/jobs/{job}", "End a job"),
+    ("GET", "/api/v1/jobs/{job}/events", "Follow a job to its end"),
+    //
     ("GET", "/api/v1/egress/rules", "List where guests may send to"),
     ("PUT", "/api/v1/egress/rules/{host}", "Let guests send to a host"),
     ("DELETE", "/api/v1/egress/rules/{host}", "Let guests send to a host no longer"),
@@ -207,6 +218,7 @@ pub(super) fn of_tag(tag: &str) -> Option<&'static str> {
         "audit" => "Who did what, in a chain that shows what was changed.",
         "egress" => "Where guests may send to, and across which regions.",
         "inference" => "The Open Inference Protocol v2.",
+        "files" => "Data files: Parquet, CSV, newline-delimited JSON, or anything else.",
         "invocations" => "Asynchronous calls: `Prefer: respond-async` on a call makes one.",
         "keys" => "The keys that seal what tenants bring (the operator).",
         "issuers" => "Identity providers whose tokens a tenant accepts.",

@@ -73,7 +73,8 @@ impl Platform {
                     return Err(Fault::new(Code::Conflict, detail));
                 }
                 let same = before.as_ref().is_some_and(|row| row.trigger == trigger && row.secret == secret);
-                let event = Event::TriggerSet(TriggerSet { tenant: owner.name().clone(), name: wanted, trigger, secret });
+                let event =
+                    Event::TriggerSet(TriggerSet { tenant: owner.name().clone(), name: wanted, trigger, secret });
                 Ok(((!same).then_some(event), before.is_none()))
             })
             .await?;
