@@ -314,7 +314,7 @@ impl Platform {
     }
 
     /// Lets a call in, or says why not.
-    fn admit(&self, tenant: &Tenant, trace: &Trace) -> Result<Option<Entered<'_>>> {
+    pub(crate) fn admit(&self, tenant: &Tenant, trace: &Trace) -> Result<Option<Entered<'_>>> {
         let mut span = trace.span("admission", SpanKind::Internal);
         span.note_with("aimass.tenant", || tenant.to_string());
         let limits = self.limits_of(tenant);
@@ -323,7 +323,13 @@ impl Platform {
     }
 
     /// Watches a call that was let in. What it does from now on stands below it in its trace.
-    fn watch(&self, tenant: &Tenant, resolved: &Arc<Resolved>, request: &Arc<str>, options: &mut CallOptions) -> Watch {
+    pub(crate) fn watch(
+        &self,
+        tenant: &Tenant,
+        resolved: &Arc<Resolved>,
+        request: &Arc<str>,
+        options: &mut CallOptions,
+    ) -> Watch {
         let span = Watch::span(tenant, resolved, request, &options.trace);
         options.trace = span.below(&options.trace);
         Watch::new(self.logs.clone(), tenant.clone(), resolved.clone(), request.clone(), span)

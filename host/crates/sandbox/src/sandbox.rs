@@ -165,8 +165,9 @@ impl Sandbox {
     /// # Errors
     /// `unsupported_operation` if it does not export `events`; else as for [`Sandbox::infer`].
     pub async fn handle(&self, plugin: &Plugin, call: Call, event: CloudEvent) -> Result<()> {
+        let meter = call.meter.clone();
         let (store, deadline) = self.store(call);
-        deadline.bound(self.long.demote(events::handle(plugin, store, event)?)).await
+        deadline.bound(self.long.demote(events::handle(plugin, store, event)?, meter)).await
     }
 
     /// Calls an HTTP function. Returns as soon as the guest has answered with a head; the body follows while the

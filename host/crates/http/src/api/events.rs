@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::App;
@@ -19,10 +20,12 @@ use crate::later::Vouched;
 use crate::problem::Rejection;
 
 /// Which version is told.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Which {
+    /// Its number.
     version: Option<u64>,
+    /// Or an alias that means it.
     alias: Option<Name>,
 }
 
@@ -54,7 +57,8 @@ pub(crate) async fn tell(
     app.platform().may_tell(&ask.caller, &reference)?;
     let depth = request.extensions().get().copied().unwrap_or(Depth(0)).0;
     let background = request.extensions().get::<Vouched>().is_some();
-    let options = CallOptions { depth, background, ..CallOptions::default() };
+    let trace = ask.request.trace().clone();
+    let options = CallOptions { depth, background, trace, ..CallOptions::default() };
     let headers = request.headers().clone();
     let event = read(&headers, &whole_body(request, MAX_JSON).await?)?;
     app.platform().tell(&ask.caller, &reference, event, options, ask.request.as_str()).await?;

@@ -1,5 +1,6 @@
 //! What the types of a handler do not say, by method and path.
 
+use aimass_core::cloud_event::DOCUMENT_CONTENT_TYPE;
 use aimass_platform::{FileDocument, LogDocument, ObjectUsageDocument, Page, Scope, UsageDocument, VersionDocument};
 use http::Method;
 use serde_json::{Value, json};
@@ -31,6 +32,17 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
             operation.body = Some(json!({ "required": true, "content": value }));
             or_replaced(operation);
         }
+        ("POST", "/api/v1/plugins/{name}/events") => {
+            let event = json!({ "type": "object", "description": "The event in structured mode." });
+            let data =
+                json!({ "description": "The event's data, in binary mode: its attributes are in headers `ce-…`." });
+            let content = json!({ DOCUMENT_CONTENT_TYPE: { "schema": event }, "*/*": { "schema": data } });
+            operation.body = Some(json!({ "required": true, "content": content }));
+            operation.empty_answer(204, "The plugin has handled it.");
+            operation.errors.extend([415, 429, 502, 504, 508]);
+        }
+        ("PUT", "/api/v1/triggers/{name}") => or_replaced(operation),
+        ("POST", path) if path.ends_with("/fire") || path.ends_with("/replay") => later(operation, "It will run."),
         ("PUT", "/api/v1/files/{file}") => stored(operation, schemas),
         ("GET", "/api/v1/files/{file}") => {
             operation.answers.insert(200, json!({ "description": "Its bytes.", "content": { "*/*": {} } }));
@@ -57,11 +69,7 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
         }
         // They are put into a queue.
         ("POST", path) if path.ends_with("/retry") || path.ends_with("/test") => {
-            if let Some(mut answer) = operation.answers.remove(&201) {
-                answer["description"] = "It waits for its turn.".into();
-                operation.answers.insert(202, answer);
-            }
-            operation.errors.insert(429);
+            later(operation, "It waits for its turn.");
         }
         (_, path) if path.contains("/aliases/") || (path.ends_with("/deployments") && route.method == Method::POST) => {
             if let Some(answer) = operation.answers.get_mut(&200) {
@@ -108,6 +116,15 @@ fn or_replaced(operation: &mut Operation) {
         answer["description"] = "Replaced.".into();
         operation.answers.insert(200, answer);
     }
+}
+
+/// What is made is a wish that waits.
+fn later(operation: &mut Operation, description: &str) {
+    if let Some(mut answer) = operation.answers.remove(&201) {
+        answer["description"] = description.into();
+        operation.answers.insert(202, answer);
+    }
+    operation.errors.insert(429);
 }
 
 fn logs(operation: &mut Operation, schemas: &mut Schemas) {

@@ -74,6 +74,7 @@ const SUMMARIES: &[(&str, &str, &str)] = &[
     ("PUT", "/api/v1/plugins/{name}/secrets/{key}", "Set a secret of a plugin's"),
     ("DELETE", "/api/v1/plugins/{name}/secrets/{key}", "Delete a secret of a plugin's"),
     ("GET", "/api/v1/plugins/{name}/logs", "Show what a plugin's calls log, or follow it"),
+    ("POST", "/api/v1/plugins/{name}/events", "Tell a plugin of an event (CloudEvents 1.0)"),
     ("GET", "/api/v1/plugins/{name}/aliases", "List a plugin's aliases"),
     ("GET", "/api/v1/plugins/{name}/aliases/{alias}", "Show which versions an alias means, and how they do"),
     ("PUT", "/api/v1/plugins/{name}/aliases/{alias}", "Say which versions an alias means"),

@@ -13,6 +13,7 @@ pub(super) const PREFIX: &str = "aimass.";
 /// the event tells. Nothing else of a record leaves the platform: settings and keys stand in some.
 const EVENTS: &[(&str, &str, &[&str])] = &[
     ("version_created", "version.created", &["kind", "name", "version", "digest", "size"]),
+    ("version_deleted", "version.deleted", &["name", "version"]),
     ("object_deleted", "object.deleted", &["name"]),
     ("upload_failed", "upload.failed", &["id", "code", "detail"]),
     ("upload_refused", "upload.refused", &["name", "digest", "code"]),
@@ -28,6 +29,10 @@ const EVENTS: &[(&str, &str, &[&str])] = &[
     ("invocation_given_up", "invocation.dead", &["id", "name", "code"]),
     ("alias_set", "alias.changed", &["name", "alias"]),
     ("alias_deleted", "alias.deleted", &["name", "alias"]),
+    ("file_stored", "file.stored", &["name", "digest", "size"]),
+    ("file_deleted", "file.deleted", &["name"]),
+    ("job_ended", "job.ended", &["id", "outcome"]),
+    ("quota_warned", "quota.warned", &["warning"]),
     ("trigger_set", "trigger.changed", &["name"]),
     ("trigger_deleted", "trigger.deleted", &["name"]),
     ("trigger_paused", "trigger.paused", &["name", "paused"]),
@@ -85,7 +90,7 @@ mod tests {
     fn a_record_is_an_event_without_what_is_nobodys_business() {
         let (tenant, name): (Name, Name) = ("acme".parse().unwrap(), "hello".parse().unwrap());
         let settings = Settings::from([("key".to_owned(), "secret".to_owned())]);
-        let replaced = Event::SettingsReplaced { tenant: tenant.clone(), name, settings };
+        let replaced = Event::SettingsReplaced { tenant: tenant.clone(), name, settings, number: 0, sealed: None };
         let (whose, event) = of_record(&record(replaced)).unwrap();
         assert_eq!((whose, event.id.as_str(), event.kind.as_str()), (tenant, "17", "aimass.settings.replaced"));
         assert_eq!(event.time.as_deref(), Some("2026-05-01T12:00:00Z"));

@@ -1,6 +1,7 @@
 //! Telling a plugin of an event, for whoever may call it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use aimass_core::cloud_event::CloudEvent;
 use aimass_core::event::Kind;
@@ -28,14 +29,25 @@ impl Platform {
         by: &Caller,
         reference: &ObjectRef,
         event: CloudEvent,
-        options: CallOptions,
+        mut options: CallOptions,
         request: &str,
     ) -> Result<()> {
         let (tenant, resolved) = (by.tenant()?, self.told(by, reference, &options.routing)?);
-        let _entered = self.gate.enter(tenant, &self.limits_of(tenant))?;
-        let plugin = self.loaded_plugin(tenant, &resolved).await?;
-        let call = self.call(tenant, &resolved, &options, request);
-        self.sandbox.handle(&plugin, call, event).await
+        let _entered = self.admit(tenant, &options.trace)?;
+        let request: Arc<str> = request.into();
+        let watch = self.watch(tenant, &resolved, &request, &mut options);
+        resolved.record.used.came(event.data.len() as u64);
+        let started = Instant::now();
+        let called = async {
+            let plugin = self.loaded_plugin(tenant, &resolved).await?;
+            let call = self.call(tenant, &resolved, &options, &request);
+            self.sandbox.handle(&plugin, call, event).await
+        };
+        let told = self.unless_erased(tenant, called).await;
+        let failed = told.as_ref().err();
+        resolved.recorder.ended_with(started.elapsed(), failed.map(|fault| fault.code().source()));
+        watch.ended(failed);
+        told.map_err(|fault| fault.of_version(resolved.version))
     }
 
     fn told(&self, by: &Caller, reference: &ObjectRef, routing: &Routing) -> Result<Arc<Resolved>> {
