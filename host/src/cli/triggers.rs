@@ -23,10 +23,13 @@ const TRIGGERS: &str = "/api/v1/triggers";
   aimass triggers create slow --when 'p99_ms > 200.0 && requests > 100.0' --of ranking --function alert
   aimass triggers create watch --on version.created --if 'event.data.version > 1' --tell notifier
   aimass triggers list
+  aimass triggers show nightly
   aimass triggers fire nightly
   aimass triggers runs nightly
   aimass triggers replay nightly 019ac6f0…
   aimass triggers pause nightly
+  aimass triggers resume nightly
+  aimass triggers delete nightly
 
 A schedule has five fields (minute, hour, day, month, weekday), or six with seconds before them, and means the clock of
 its time zone: a time that does not exist when clocks go forward runs at the jump, one that exists twice runs once. Of
