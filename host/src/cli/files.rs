@@ -20,7 +20,8 @@ use super::{Failure, Outcome, output};
   aimass files put applicants.parquet
   aimass files put ./2024/scores.csv --name scores-2024.csv
   aimass files get scores-2024.csv --output scores.csv
-  aimass files list")]
+  aimass files list
+  aimass files delete scores-2024.csv")]
 pub(super) enum Files {
     /// Store a file, in place of one of the same name
     Put {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::playground::element_view;
 use super::visit::Visit;
-use super::{lists, logs, objects, parts, shell, triggers};
+use super::{jobs, lists, logs, objects, parts, shell, triggers};
 use crate::app::App;
 use crate::extract::{Params, Query};
 use crate::problem::Rejection;
@@ -23,6 +23,9 @@ const PATH: &str = "/console/calls";
 
 /// Calls on one page, newest first.
 const CALLS: usize = 50;
+
+/// Where a run begins a job, which has the run's id.
+const JOBS: &str = "/api/v1/jobs";
 
 /// Bytes of an answer's body that are shown.
 const SHOWN: usize = 2 << 20;
@@ -224,6 +227,7 @@ async fn state(platform: &Platform, visit: &Visit, call: &InvocationDetail) -> M
                 @if let Some(due) = progress.due_ms { dt { "Tried at" } dd { (parts::when(due)) " UTC" } }
                 @if let Some(ended) = progress.ended_ms { dt { "Ended" } dd { (parts::ago(ended)) } }
                 @if let Some(until) = summary.expires_ms { dt { "Kept until" } dd { (parts::when(until)) " UTC" } }
+                @if called == JOBS && visit.may(Scope::JobsRead) { dt { "Begins" } dd { a href=(jobs::path(&summary.id)) { "a job" } } }
                 @if let Some(callback) = callback { dt { "Tells" } dd { "the webhook endpoint " (callback) } }
                 dt { "Id" } dd { code { (summary.id) } }
             }

@@ -30,6 +30,11 @@ pub(super) fn what(target: &TriggerTarget) -> Markup {
             TriggerTarget::Infer(infer) => { "infer " code { (infer.model) } },
             TriggerTarget::Function(function) => { (function.method) " " code { (function.plugin) (function.path) } },
             TriggerTarget::Event(event) => { "tell " code { (event.plugin) } },
+            TriggerTarget::Batch(batch) => {
+                "a job: " code { (batch.target) } " over "
+                @match &batch.input { Some(input) => { code { (input) } }, None => { "the file that was stored" } }
+                " into " code { (batch.output) }
+            },
         }
     }
 }
