@@ -199,7 +199,7 @@ fn files_come_out_as_files_and_what_is_written_is_what_the_api_shows() {
 }
 
 #[test]
-fn lines_come_until_the_session_ends_and_looking_does_not_keep_it() {
+fn lines_come_until_the_session_ends() {
     let server = Server::start();
     let acme = server.tenant("acme");
     acme.put("/api/v1/plugins/once", guests::once()).expect(201);
