@@ -11,6 +11,7 @@ mod batch;
 mod clients;
 mod compiling;
 mod console;
+mod console_pages;
 mod crash;
 mod demo;
 mod deployments;

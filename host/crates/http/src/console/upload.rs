@@ -104,7 +104,8 @@ pub(crate) async fn model(
     Ok(receive(&app, &ask(&visit), &params, (Kind::Model, placing.device, PluginWish::default()), request).await?)
 }
 
-fn ask(visit: &Visit) -> Ask {
+/// The same visit, as the API's handlers know it.
+pub(super) fn ask(visit: &Visit) -> Ask {
     Ask::new(visit.caller.clone(), visit.request.clone())
 }
 
