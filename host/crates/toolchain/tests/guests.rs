@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use aimass_toolchain::{
-    BuildOptions, Cache, Progress, Rung, Stage, Template, ToolchainError, build, fetch, new_project,
+    BuildOptions, Cache, Language, Progress, Rung, Stage, Template, ToolchainError, build, fetch, new_project,
 };
 
 /// As in the component model's binary format.
@@ -33,7 +33,7 @@ fn both_templates_build_pass_their_tests_and_build_again_in_seconds() {
     let dir = tempfile::tempdir().unwrap();
     for (name, template) in [("my-model", Template::Model), ("my-function", Template::Http)] {
         let project = dir.path().join(name);
-        new_project(&project, name, template).unwrap();
+        new_project(&project, name, Language::Rust, template).unwrap();
         assert!(built(&project).starts_with(COMPONENT));
 
         // The second build makes nothing again that the first one made.
@@ -58,7 +58,7 @@ fn a_guest_builds_where_rustup_has_no_target_and_the_machine_is_a_debian() {
     }
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("by-debian");
-    new_project(&project, "by-debian", Template::Model).unwrap();
+    new_project(&project, "by-debian", Language::Rust, Template::Model).unwrap();
     let options = debian();
     assert!(built_by(options, &project).starts_with(COMPONENT));
 }
@@ -77,7 +77,7 @@ fn the_example_plugins_build_inside_the_workspace() {
 fn a_mistake_is_told_in_the_compilers_own_words() {
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("wrong");
-    new_project(&project, "wrong", Template::Http).unwrap();
+    new_project(&project, "wrong", Language::Rust, Template::Http).unwrap();
     std::fs::write(project.join("src/lib.rs"), "fn f() -> u8 { \"text\" }").unwrap();
     match build(&project, debian(), &mut |_| {}) {
         Err(ToolchainError::Compile(text)) => {
@@ -89,12 +89,35 @@ fn a_mistake_is_told_in_the_compilers_own_words() {
 }
 
 #[test]
+fn a_mistake_in_another_language_is_told_in_its_own_words() {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, (language, file, code, wanted)) in [
+        (Language::Python, "app.py", "def f(:\n", "app.py\", line 1"),
+        (Language::JavaScript, "app.js", "export const model = {\n", "app.js:2"),
+        (Language::JavaScript, "app.js", "nothing.here();\n", "app.js:1:1 ReferenceError"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let project = dir.path().join(number.to_string());
+        new_project(&project, "wrong", language, Template::Model).unwrap();
+        std::fs::write(project.join(file), code).unwrap();
+        match build(&project, BuildOptions::default(), &mut |_| {}) {
+            Err(ToolchainError::Compile(text)) => {
+                assert!(text.contains(wanted) && !text.contains("componentize.js"), "{text}")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn two_builds_at_once_both_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let projects = ["a", "b"].map(|folder| dir.path().join(folder).join("same-name"));
     std::thread::scope(|scope| {
         for project in &projects {
-            new_project(project, "same-name", Template::Http).unwrap();
+            new_project(project, "same-name", Language::Rust, Template::Http).unwrap();
             scope.spawn(|| assert!(built(project).starts_with(COMPONENT)));
         }
     });
