@@ -37,6 +37,8 @@ guests! {
     hello = "plugins/hello-http";
     counter = "plugins/counter";
     file_type = "plugins/file-type";
+    file_type_python = "plugins/file-type-python";
+    file_type_javascript = "plugins/file-type-javascript";
     image_detect = "plugins/image-detect";
     ocr = "plugins/ocr";
 }

@@ -175,7 +175,7 @@ impl Push {
 }
 
 /// The last part of a path without an extension, as a plugin's name.
-fn project_name(path: &Path) -> Outcome<String> {
+pub(super) fn project_name(path: &Path) -> Outcome<String> {
     let full = std::path::absolute(path)?;
     // `.` and `..` say nothing; what they stand for does.
     let full = if full.exists() { full.canonicalize()? } else { full };

@@ -79,7 +79,7 @@ impl FromStr for Language {
 /// assert!(!is_source("target/aimass/x.wasm".as_ref()));
 /// ```
 pub fn is_source(inside: &Path) -> bool {
-    const MADE: [&str; 3] = ["target", "node_modules", "__pycache__"];
+    const MADE: [&str; 4] = ["target", "node_modules", "__pycache__", "dist"];
     inside.components().all(|part| match part {
         Component::Normal(name) => !MADE.iter().any(|made| name == OsStr::new(made)) && !hidden(name),
         _ => true,
@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn what_tools_make_is_no_source() {
-        for made in ["target", "a/__pycache__/x.pyc", "node_modules/x/index.js", ".git/HEAD", ".venv/bin/python"] {
+        for made in
+            ["target", "a/__pycache__/x.pyc", "node_modules/x/index.js", "dist/app.js", ".git/HEAD", ".venv/bin/python"]
+        {
             assert!(!is_source(Path::new(made)), "{made}");
         }
         assert!(is_source(Path::new("a/targets.py")));

@@ -120,7 +120,10 @@ impl Project {
 
     /// Names what would be built with `tool`: different files, tools or interfaces, another name.
     pub(super) fn key(&self, tool: &str) -> Result<String> {
-        let mut parts = vec![tool.into(), self.world.name().into(), self.entry.clone().into_bytes()];
+        // The file to begin with may be a bundle, which is not among the sources.
+        let entry = self.folder.join(&self.entry);
+        let entry = fs::read(&entry).at(&entry)?;
+        let mut parts = vec![tool.into(), self.world.name().into(), self.entry.clone().into_bytes(), entry];
         for (path, text) in wit::files() {
             parts.extend([path.into_bytes(), text.into()]);
         }
