@@ -101,8 +101,12 @@ fn dev_shows_the_new_answer_of_a_changed_file_and_outlives_a_mistake() {
     has(&mistake, "cannot find type `u61`");
 
     save(&code);
-    session.until("greeter@1, which stood already");
+    session.until("uploaded  greeter@3 in");
     session.until("Hello from greeter at /a?b");
+
+    // In the middle of a round as well.
+    save(&code.replace("Hello from", "Good night from"));
+    session.until("changed   src/lib.rs");
     session.interrupt();
 }
 

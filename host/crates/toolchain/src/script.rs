@@ -111,9 +111,12 @@ mod tests {
         write("target/aimass/x.wasm", "made");
         write("__pycache__/app.pyc", "made");
         assert_eq!(key(), first);
+        write(".venv/lib/python3.11/site-packages/words-1.0.dist-info/RECORD", "");
+        let with_package = key();
+        assert_ne!(with_package, first);
         write("part/words.py", "");
         let second = key();
-        assert_ne!(second, first);
+        assert_ne!(second, with_package);
         write("pyproject.toml", "[tool.aimass]\nworld = \"http\"");
         assert_ne!(key(), second);
         assert_ne!(Project::read(dir.path(), Language::Python).unwrap().key("tool 2").unwrap(), key());

@@ -112,6 +112,36 @@ fn a_mistake_in_another_language_is_told_in_its_own_words() {
 }
 
 #[test]
+fn packages_of_a_virtual_environment_and_bundles_of_a_build_script_become_part_of_a_component() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let make = |name: &str, language| new_project(&dir.path().join(name), name, language, Template::Model).unwrap();
+    make("with-package", Language::Python);
+    let path = "with-package/app.py";
+    let code = std::fs::read_to_string(dir.path().join(path)).unwrap();
+    write(path, &format!("import words\n\nassert words.GREETING == \"hello\"\n{code}"));
+    write("with-package/.venv/lib/python3.11/site-packages/words.py", "GREETING = \"hello\"\n");
+    write("with-package/.venv/lib/python3.11/site-packages/words-1.0.dist-info/METADATA", "Name: words\n");
+    assert!(built(&dir.path().join("with-package")).starts_with(COMPONENT));
+
+    make("with-bundle", Language::JavaScript);
+    let package = r#"{"type":"module","main":"dist/app.js","scripts":{"build":"mkdir -p dist && cp app.js dist/"}}"#;
+    write("with-bundle/package.json", package);
+    assert!(built(&dir.path().join("with-bundle")).starts_with(COMPONENT));
+
+    let failing = package.replace("mkdir -p dist", "echo the bundler says why; exit 3");
+    write("with-bundle/package.json", &failing);
+    match build(&dir.path().join("with-bundle"), debian(), &mut |_| {}) {
+        Err(ToolchainError::Compile(text)) => assert!(text.contains("the bundler says why"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn two_builds_at_once_both_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let projects = ["a", "b"].map(|folder| dir.path().join(folder).join("same-name"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::sources;
+use super::{python, sources};
 use crate::error::At;
 use crate::{Language, Result, ToolchainError, cache, wit};
 
@@ -127,6 +127,7 @@ impl Project {
         for (path, text) in wit::files() {
             parts.extend([path.into_bytes(), text.into()]);
         }
+        parts.extend(python::packages(&self.folder).into_iter().map(String::into_bytes));
         for inside in sources(&self.folder)? {
             let path = self.folder.join(&inside);
             parts.push(inside.into_os_string().into_encoded_bytes());

@@ -28,9 +28,21 @@ const QUICK: Duration = Duration::from_secs(20);
 /// What the wheel's own script does.
 const START: &str = "import sys; from componentize_py import script; sys.exit(script())";
 
-/// An empty virtual environment, where packages are looked for besides the project: what happens to be installed on a
-/// machine is no part of a project.
+/// The project's virtual environment: packages in it, of pure Python, can be imported.
+const ENVIRONMENT: &str = ".venv";
+/// An empty one for a project that has none: what happens to be installed on a machine is no part of a project.
 const NO_PACKAGES: &str = "nothing";
+
+/// The packages in the project's virtual environment with their versions, as their folders of metadata are called.
+pub(super) fn packages(project: &Path) -> Vec<String> {
+    let folders = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let pythons = folders(&project.join(ENVIRONMENT).join("lib"));
+    let installed = pythons.flat_map(|python| folders(&python.join("site-packages")).collect::<Vec<_>>());
+    let names = installed.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let mut found: Vec<String> = names.filter(|name| name.ends_with(".dist-info")).collect();
+    found.sort_unstable();
+    found
+}
 
 pub(super) fn compile(
     project: &Project,
@@ -46,7 +58,9 @@ pub(super) fn compile(
     python.args(["-c", START, "--quiet", "--wit-path"]).arg(interfaces);
     python.args(["--world", project.world.name(), "componentize", module, "--python-path", ".", "--output"]);
     python.arg(component).current_dir(&project.folder);
-    python.env("PYTHONPATH", &tool).env("VIRTUAL_ENV", tool.join(NO_PACKAGES));
+    let own = project.folder.join(ENVIRONMENT);
+    let packages = if own.is_dir() { own } else { tool.join(NO_PACKAGES) };
+    python.env("PYTHONPATH", &tool).env("VIRTUAL_ENV", packages);
     // Its errors are Python's; where in the tool they came up is of no use.
     python.envs([("RUST_BACKTRACE", "0"), ("RUST_LIB_BACKTRACE", "0"), ("PYTHONDONTWRITEBYTECODE", "1")]);
     let ended = run(&mut python, LIMIT, &mut |_| {})?;
