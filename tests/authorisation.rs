@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{ALL_SCOPES, Client, Server, guests};
 
 /// The path with the first tenant's things in it.
-fn concrete(route: &Route, jti: &str, asset: &str) -> String {
+fn concrete(route: &Route, jti: &str, run: &str, asset: &str) -> String {
     let model = if route.path.contains("{model}") { "hello" } else { "" };
     let name = if route.path.contains("/models/{name}") { "tiny" } else { "hello" };
     route
@@ -22,10 +22,13 @@ fn concrete(route: &Route, jti: &str, asset: &str) -> String {
         .replace("{delivery}", "msg_0198c0de000070008000000000000000")
         .replace("{invocation}", "0198c0de000070008000000000000000")
         .replace("{signer}", "ci")
+        .replace("{file}", "rows.csv")
+        .replace("{job}", "0198c0de000070008000000000000000")
         .replace("{host}", "api.example.com")
         .replace("{alias}", "prod")
         .replace("{from}", "eu")
         .replace("{to}", "us")
+        .replace("{run}", run)
         .replace("{name}", name)
         .replace("{model}", model)
         .replace("{version}", "1")
@@ -79,17 +82,22 @@ fn f35_every_route_is_guarded() {
     }
     acme.put_json("/api/v1/egress/rules/api.example.com", &json!({ "ports": [443] })).expect(200);
     acme.put_json("/api/v1/egress/transfers/eu/us", &json!({ "purpose": "support" })).expect(200);
+    acme.put("/api/v1/files/rows.csv", b"a,b\n1,2\n").expect(201);
     let webhook = json!({ "name": "done", "url": "https://hooks.example.com/" });
     acme.post("/api/v1/webhooks", &webhook).expect(201);
     let tokens = acme.get("/api/v1/tokens").expect(200).json();
     let jti = tokens["items"][0]["jti"].as_str().unwrap();
 
+    let hourly = json!({ "on": { "cron": { "schedule": "@hourly" } }, "run": { "function": { "plugin": "hello" } } });
+    acme.put_json("/api/v1/triggers/hello", &hourly).expect(201);
+    let fired = acme.post("/api/v1/triggers/hello/fire", &json!({})).expect(202).json();
+    let run = fired["id"].as_str().unwrap();
     let page = server.anonymous().get("/console/sign-in").expect(200).text();
     let asset = page.split("/console/assets/").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
 
     let mut covered = BTreeSet::new();
     for route in routes() {
-        let path = concrete(&route, jti, asset);
+        let path = concrete(&route, jti, run, asset);
         let anonymous = call(&server.anonymous(), &route, &path);
         if route.access == Access::Public {
             // Whoever signs in without a token is nobody.
@@ -109,6 +117,15 @@ fn f35_every_route_is_guarded() {
             continue;
         }
         assert_eq!(anonymous.status, 401, "{} {path} without a token", route.method);
+        if route.access == Access::Signed {
+            // A token is no signature, whosever it is.
+            for client in [&acme, &other, &server.operator()] {
+                let refused = call(client, &route, &path).problem(401, "unauthenticated").json();
+                assert_eq!(refused["detail"], anonymous.json()["detail"]);
+            }
+            covered.insert((route.method.to_string(), route.path));
+            continue;
+        }
         let is_grpc = path.starts_with("/inference.");
         assert!(is_grpc || anonymous.header("www-authenticate").starts_with("Bearer"));
         let forged = call(&server.with("eyJhbGciOiJub25lIn0.e30."), &route, &path);
@@ -120,16 +137,17 @@ fn f35_every_route_is_guarded() {
             }
             Access::Token => ALL_SCOPES.iter().copied().filter(|s| !s.ends_with(":invoke")).collect(),
             Access::Operator => ALL_SCOPES.to_vec(),
-            Access::Public | Access::Session => unreachable!(),
+            Access::Public | Access::Session | Access::Signed => unreachable!(),
         };
         let weak = call(&server.token("acme", &scopes), &route, &path);
         assert_eq!(weak.status, 403, "{} {path} with too little scope", route.method);
 
         let theirs = call(&other, &route, &path);
         let ends = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
-        let names_something = ["{name}", "{jti}", "{model}", "{upload}", "{signer}", "{invocation}", "{webhook}"]
-            .iter()
-            .any(|part| route.path.contains(part));
+        let names_something =
+            ["{name}", "{jti}", "{model}", "{upload}", "{signer}", "{job}", "{invocation}", "{webhook}"]
+                .iter()
+                .any(|part| route.path.contains(part));
         match route.access {
             // Lists of one's own; what is not there is not ready; errors of a stream stand in its messages.
             _ if is_grpc || ends(&["index", "stats"]) => {
@@ -143,12 +161,18 @@ fn f35_every_route_is_guarded() {
             _ if route.method == "PUT" && path.contains("/egress/") => {
                 assert_eq!(theirs.status, if path.ends_with("/eu/us") { 200 } else { 400 }, "{path}");
             }
+            // A data file may hold anything.
+            _ if route.method == "PUT" && path.contains("/files/") => drop(theirs.expect(201)),
+            _ if route.method == "GET" && path.ends_with("/rows.csv") => {
+                assert_eq!(theirs.expect(200).text(), "{}", "its own");
+            }
+            _ if route.method == "DELETE" && path.ends_with("/rows.csv") => drop(theirs.expect(204)),
             _ if ["/aliases/", "/deployments", "/diff"].iter().any(|part| path.contains(part)) => {
                 assert_eq!(theirs.status, if path.ends_with("/diff") { 400 } else { 404 }, "{} {path}", route.method);
             }
             _ if path.contains("/secrets/") => assert_eq!(theirs.status, 404, "{} {path}", route.method),
             // An upload goes into the caller's own tenant; these bytes are no component and no model.
-            _ if route.method == "PUT" && route.path.contains("/sign") => {
+            _ if route.method == "PUT" && (route.path.contains("/sign") || route.path.contains("/triggers/")) => {
                 assert_eq!(theirs.status, 400, "{path} wants a body");
             }
             _ if route.method == "PUT" && !path.ends_with("/config") && !path.ends_with("/access") => {
@@ -170,7 +194,10 @@ fn f35_every_route_is_guarded() {
     assert_eq!(covered, all);
     // And nothing that the others tried has changed anything.
     assert_eq!(acme.get("/api/v1/plugins/hello/versions").expect(200).json()["items"].as_array().unwrap().len(), 1);
+    let trigger = acme.get("/api/v1/triggers/hello").expect(200).json();
+    assert_eq!((&trigger["paused"], &trigger["runs"]), (&json!(false), &json!(1)));
     assert_eq!(acme.get("/api/v1/models/tiny").expect(200).json()["latest_version"], 1);
+    assert_eq!(acme.get("/api/v1/files/rows.csv").expect(200).text(), "a,b\n1,2\n");
     for object in ["plugins/hello", "models/tiny"] {
         let changes = acme.get(&format!("/api/v1/{object}/deployments")).expect(200).json();
         assert_eq!(changes["items"].as_array().unwrap().len(), 1, "{changes}");

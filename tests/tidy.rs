@@ -15,7 +15,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sandbox", &["core"]),
     ("inference", &["core"]),
     ("egress", &["core"]),
-    ("platform", &["core", "store", "auth", "toolchain", "sandbox", "inference", "egress"]),
+    ("data", &["core"]),
+    ("platform", &["core", "store", "auth", "toolchain", "sandbox", "inference", "egress", "data"]),
     ("http", &["core", "auth", "platform"]),
 ];
 
@@ -28,6 +29,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("wonnx", &["inference"]),
     ("tract-onnx", &["inference"]),
     ("ort", &["inference"]),
+    ("parquet", &["data"]),
+    ("arrow-array", &["data"]),
     ("axum", &["http"]),
     ("tonic", &["http"]),
     ("jsonwebtoken", &["auth"]),

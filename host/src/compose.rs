@@ -13,7 +13,7 @@ use aimass_egress::{Connector, EgressConfig};
 use aimass_http::{App, ListenerConfig, Tls};
 use aimass_inference::process::{EngineCommand, EngineProcesses, ProcessConfig};
 use aimass_inference::{EngineConfig, GpuPolicy};
-use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, TenantLimits};
+use aimass_platform::{EgressParts, Folders, Guests, Logs, Parts, Platform, ReadCommand, TenantLimits};
 use aimass_sandbox::{CompileCommand, CompileLimits, PoolConfig, Sandbox, SandboxConfig};
 use aimass_store::{KeyFile, Store};
 use tokio::net::TcpListener;
@@ -104,6 +104,7 @@ impl Node {
             tenant_limits,
             model_memory: config.model_memory,
             upload_wait: config.upload_wait,
+            reader: ReadCommand::own()?,
             egress: EgressParts {
                 connector: Arc::new(Connector::new(EgressConfig {
                     private: config.egress_private.clone(),
@@ -112,11 +113,13 @@ impl Node {
                 region: config.region.clone(),
                 subjects_key: key_file(&folders.keys, "subjects.key")?,
             },
+            watched: config.watched.clone(),
             logs,
             usage_retention: config.usage_retention,
             invocations: config.invocations,
         })?;
         platform.resume_uploads()?;
+        platform.resume_jobs()?;
         let operator_token = operator_token(&config.data, &platform).await?;
 
         let listener = TcpListener::bind(config.listen).await.map_err(|e| {
@@ -159,6 +162,13 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
+        let [timetable, events, folders, metrics] = [(); 4].map(|()| self.platform.clone());
+        let triggers = [
+            tokio::spawn(async move { folders.follow_folders().await }),
+            tokio::spawn(async move { metrics.follow_metrics().await }),
+            tokio::spawn(async move { timetable.follow_triggers().await }),
+            tokio::spawn(async move { events.follow_events().await }),
+        ];
         let watched = self.platform.clone();
         let quotas = tokio::spawn(async move { watched.watch_quotas().await });
         let watched = self.platform.clone();
@@ -181,6 +191,7 @@ impl Node {
         sweep.abort();
         watch.abort();
         issuers.abort();
+        triggers.iter().for_each(tokio::task::JoinHandle::abort);
         rollouts.abort();
         renew.iter().for_each(tokio::task::JoinHandle::abort);
         usage.abort();

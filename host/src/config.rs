@@ -155,6 +155,9 @@ pub(crate) struct Raw {
     /// Where this node is, and so the data of tenants that do not say otherwise [default: regions do not matter]
     #[arg(long, env = "AIMASS_REGION", value_name = "REGION")]
     region: Option<String>,
+    /// A folder that a tenant's triggers may watch for objects; several with commas between [default: none]
+    #[arg(long, env = "AIMASS_WATCH_FOLDER", value_name = "TENANT=FOLDER", value_delimiter = ',')]
+    watch_folder: Option<Vec<String>>,
     /// How long hours of usage can be asked for, days; the journal keeps them [default: 400]
     #[arg(long, env = "AIMASS_USAGE_RETENTION", value_name = "DAYS")]
     usage_retention: Option<u64>,
@@ -224,6 +227,8 @@ pub(crate) struct Config {
     pub(crate) log_memory: usize,
     pub(crate) invocations: InvocationsConfig,
     pub(crate) grace: Duration,
+    /// Folders that tenants' triggers may watch.
+    pub(crate) watched: Vec<(Name, PathBuf)>,
 }
 
 /// Where the node's certificate and its key are.
@@ -306,6 +311,9 @@ impl Raw {
             region: (self.region.or(file.region))
                 .map(|text| text.parse::<Name>().map_err(|fault| format!("`region`: {}", fault.detail())))
                 .transpose()?,
+            watched: (self.watch_folder.or(file.watch_folder).unwrap_or_default().iter())
+                .map(|text| watched(text))
+                .collect::<Result<_, _>>()?,
             traces: TraceConfig {
                 endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
                 sampling: self.trace_sampling.or(file.trace_sampling),
@@ -378,6 +386,18 @@ impl Raw {
     }
 }
 
+/// `TENANT=FOLDER`.
+fn watched(text: &str) -> Result<(Name, PathBuf), String> {
+    let (tenant, folder) = text.split_once('=').ok_or("`watch-folder` is TENANT=FOLDER")?;
+    let tenant = tenant.parse::<Name>().map_err(|fault| format!("`watch-folder`: {}", fault.detail()))?;
+    // Before anything starts, and so that a folder is known by one path.
+    let folder = std::path::absolute(folder).map_err(|e| format!("`watch-folder`: {folder}: {e}"))?;
+    match folder.is_dir() {
+        true => Ok((tenant, folder)),
+        false => Err(format!("`watch-folder`: {} is no folder", folder.display())),
+    }
+}
+
 /// The library that was named, else the one that was installed. What is no path is no library.
 pub(crate) fn onnxruntime(named: Option<PathBuf>) -> Option<PathBuf> {
     let installed = || aimass_toolchain::onnxruntime::installed(&aimass_toolchain::Cache::user());
@@ -434,6 +454,17 @@ mod tests {
             (config.egress_private[0].to_string().as_str(), config.region.unwrap().as_str()),
             ("[::1]:8443", "eu")
         );
+    }
+
+    #[test]
+    fn a_watched_folder_is_a_tenants_and_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let raw = |text: String| Raw { data: Some("x".into()), watch_folder: Some(vec![text]), ..Raw::default() };
+        for bad in ["acme", "acme=/nowhere/at/all", "A=/tmp", "=/tmp"] {
+            assert!(raw(bad.to_owned()).checked(None).unwrap_err().contains("watch-folder"), "{bad}");
+        }
+        let config = raw(format!("acme={}", folder.path().display())).checked(None).unwrap();
+        assert_eq!(config.watched[0].1, folder.path());
     }
 
     #[test]

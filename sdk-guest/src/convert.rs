@@ -1,7 +1,8 @@
 //! Between the types of this crate and those that cross the boundary: fields move, nothing is copied.
 
 use crate::bindings::aimass::plugin::types as raw;
-use crate::{ElementType, Fault, Inputs, Model, Port, Signature, Tensor};
+use crate::event_bindings::exports::aimass::plugin::events as raw_events;
+use crate::{ElementType, Event, Events, Fault, Inputs, Model, Port, Signature, Tensor};
 
 /// One call of `M`, in the types of the boundary.
 #[allow(clippy::missing_errors_doc)] // the model's own
@@ -9,6 +10,28 @@ pub fn infer<M: Model>(inputs: Vec<raw::Tensor>) -> Result<Vec<raw::Tensor>, raw
     let inputs: Vec<Tensor> = inputs.into_iter().map(Into::into).collect();
     let outputs: Vec<Tensor> = M::infer(Inputs::from(inputs))?.into();
     Ok(outputs.into_iter().map(Into::into).collect())
+}
+
+/// An event for `E`, in the types of the boundary.
+#[allow(clippy::missing_errors_doc)] // the plugin's own
+pub fn handle<E: Events>(event: raw_events::Event) -> Result<(), raw::Fault> {
+    Ok(E::handle(event.into())?)
+}
+
+impl From<raw_events::Event> for Event {
+    fn from(e: raw_events::Event) -> Self {
+        Self {
+            id: e.id,
+            source: e.source,
+            kind: e.type_,
+            subject: e.subject,
+            time: e.time,
+            data_content_type: e.data_content_type,
+            data_schema: e.data_schema,
+            extensions: e.extensions,
+            data: e.data,
+        }
+    }
 }
 
 macro_rules! element_types {

@@ -39,6 +39,8 @@
 //! # Ok::<(), Fault>(())
 //! ```
 //!
+//! A plugin that is told of events implements [`Events`]; a component may do both.
+//!
 //! `aimass new --template model` makes such a project, `aimass build` the component. For a plugin that is an HTTP
 //! function use the crate `wasip2` (`wasi:http`); [`kv`], [`nn`], [`settings`] and [`log`] work there as well.
 //!
@@ -49,6 +51,9 @@ pub mod bindings;
 #[doc(hidden)]
 pub mod convert;
 mod element;
+#[doc(hidden)]
+pub mod event_bindings;
+mod events;
 mod fault;
 pub mod kv;
 pub mod log;
@@ -61,6 +66,7 @@ mod tensor;
 pub mod testing;
 
 pub use element::{Element, ElementType};
+pub use events::{Event, Events};
 pub use fault::Fault;
 pub use model::{Inputs, Model, Outputs};
 pub use signature::{Port, Signature};

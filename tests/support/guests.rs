@@ -32,10 +32,12 @@ guests! {
     keeper = "tests/guests/keeper";
     once = "tests/guests/once";
     text = "tests/guests/text";
+    inbox = "tests/guests/inbox";
     broken = "tests/guests/broken";
     tensors = "tests/guests/tensors";
     hello = "plugins/hello-http";
     counter = "plugins/counter";
+    changes = "plugins/changes";
     file_type = "plugins/file-type";
     file_type_python = "plugins/file-type-python";
     file_type_javascript = "plugins/file-type-javascript";

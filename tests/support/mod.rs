@@ -1,5 +1,6 @@
 //! A real server in a real process, and clients for it.
 
+pub mod clock;
 pub mod files;
 pub mod frames;
 pub mod guests;
@@ -46,6 +47,12 @@ pub const ALL_SCOPES: &[&str] = &[
     "egress:read",
     "egress:write",
     "usage:read",
+    "triggers:read",
+    "triggers:write",
+    "data:read",
+    "data:write",
+    "jobs:read",
+    "jobs:write",
     "webhooks:read",
     "webhooks:write",
 ];
@@ -79,12 +86,18 @@ impl Server {
 
     /// Starts a node, or returns what it said instead.
     pub fn try_on(data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        Self::try_on_with(data, arguments, &[])
+    }
+
+    /// The same with further variables in its environment.
+    pub fn try_on_with(data: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Result<Self, String> {
         let mut child = Command::new(binary())
             .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)
             // Which engine serves is the test's to say, not this machine's.
             .envs(arguments.iter().all(|a| *a != "--onnxruntime").then_some(("AIMASS_ONNXRUNTIME", "off")))
+            .envs(variables.iter().copied())
             .env("AIMASS_LOG", std::env::var("AIMASS_LOG").unwrap_or_else(|_| "error".to_owned()))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -139,6 +139,27 @@ pub fn perceptron() -> Vec<u8> {
     )
 }
 
+/// A perceptron for tables: n×8 → 16 → n×4, any number of rows at a time.
+pub fn table_net() -> Vec<u8> {
+    graph(
+        vec![
+            node("MatMul", &["x", "w1"], "h1", vec![]),
+            node("Add", &["h1", "b1"], "h2", vec![]),
+            node("Relu", &["h2"], "h3", vec![]),
+            node("MatMul", &["h3", "w2"], "h4", vec![]),
+            node("Add", &["h4", "b2"], "y", vec![]),
+        ],
+        vec![
+            weights("w1", &[8, 16], 1),
+            weights("b1", &[1, 16], 2),
+            weights("w2", &[16, 4], 3),
+            weights("b2", &[1, 4], 4),
+        ],
+        value_info("x", &[OPEN, 8]),
+        value_info("y", &[OPEN, 4]),
+    )
+}
+
 /// A 1×n input times an n×n matrix of seeded weights.
 pub fn dense(n: u64, seed: u64) -> Vec<u8> {
     graph(

@@ -29,6 +29,9 @@ static CALLERS: Environment = Environment { requirements: "schemathesis.txt", op
 /// What drives a browser.
 static BROWSER: Environment = Environment { requirements: "browser.txt", options: &[], folder: OnceLock::new() };
 
+/// What data files are made and read with.
+static DATA: Environment = Environment { requirements: "data.txt", options: &["--no-deps"], folder: OnceLock::new() };
+
 impl Environment {
     /// The folder that holds the packages. `pip --target` needs no virtual environment, which Debian packages apart.
     fn folder(&self) -> &Path {
@@ -76,12 +79,22 @@ pub fn caller(script: &str, arguments: &[&str]) -> String {
     run(CALLERS.python().arg(path(script)).args(arguments))
 }
 
+/// The same for a script that needs the packages of `data.txt`.
+pub fn data(script: &str, arguments: &[&str]) -> String {
+    run(DATA.python().arg(path(script)).args(arguments))
+}
+
 /// Runs a script that reads `input` and needs the packages of `webhooks.txt`, and returns what it printed.
 pub fn webhooks(script: &str, input: &[u8]) -> String {
+    webhooks_with(script, &[], input)
+}
+
+/// The same with arguments.
+pub fn webhooks_with(script: &str, arguments: &[&str], input: &[u8]) -> String {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(input).unwrap();
     file.rewind().unwrap();
-    run(WEBHOOKS.python().arg(path(script)).stdin(file))
+    run(WEBHOOKS.python().arg(path(script)).args(arguments).stdin(file))
 }
 
 /// The same for a script that needs the packages of `browser.txt`.

@@ -12,19 +12,23 @@ mod doctor;
 mod egress;
 mod engine;
 mod engines;
+mod files;
 mod guest;
 mod help;
 mod identity;
 mod invocations;
 mod invoke;
+mod jobs;
 mod logs;
 mod objects;
 mod openapi;
 mod output;
+mod read;
 mod secrets;
 mod serve;
 mod signers;
 mod tenants;
+mod triggers;
 pub(crate) mod trust;
 mod uploads;
 mod usage;
@@ -144,6 +148,9 @@ enum Command {
     Signers(signers::Signers),
     /// Sign a component, without sending anything
     Sign(signers::Sign),
+    /// Let models and plugins run by themselves
+    #[command(subcommand)]
+    Triggers(triggers::Triggers),
     /// Create, list, limit and erase tenants (the operator)
     #[command(subcommand)]
     Tenants(tenants::Tenants),
@@ -170,6 +177,14 @@ enum Command {
     Restore(backup::Restore),
     /// Build the index anew from the journal, with the server stopped
     Rebuild(backup::Rebuild),
+    /// Run a model or a plugin over every row of a file
+    Batch(jobs::BatchCommand),
+    /// List, show, follow and cancel jobs
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    /// Store, fetch, list and delete data files
+    #[command(subcommand)]
+    Files(files::Files),
     /// Say where guests may send to, and across which regions
     #[command(subcommand)]
     Egress(egress::Egress),
@@ -194,15 +209,19 @@ enum Command {
     /// Compile one component for the server that started this process
     #[command(hide = true)]
     Compile(compile::Compile),
+    /// Read one data file for the server that started this process
+    #[command(hide = true)]
+    Read(read::Read),
 }
 
 /// Parses the arguments, runs the command, and turns its outcome into an exit status.
 pub(crate) fn run() -> ExitCode {
     let Cli { json, connection, command } = help::parse();
-    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_)));
+    log_to_stderr(matches!(command, Command::Serve(_) | Command::Engine(_) | Command::Compile(_) | Command::Read(_)));
     let command = match command {
         Command::Engine(engine) => return ended(engine.run()),
         Command::Compile(compile) => return compile.run(),
+        Command::Read(read) => return ended(read.run()),
         command => command,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -231,6 +250,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Keys(c) => c.run(&connection.open()?, json).await,
             Command::Signers(c) => c.run(connection, json).await,
             Command::Sign(c) => c.run(json),
+            Command::Triggers(c) => c.run(&connection.open()?, json).await,
             Command::Tenants(c) => c.run(&connection.open()?, json).await,
             Command::Tokens(c) => c.run(&connection.open()?, json).await,
             Command::Issuers(c) => c.run(&connection.open()?, json).await,
@@ -240,6 +260,9 @@ pub(crate) fn run() -> ExitCode {
             Command::Backup(c) => c.run(json),
             Command::Restore(c) => c.run(json),
             Command::Rebuild(c) => c.run(json),
+            Command::Batch(c) => c.run(&connection.open()?, json).await,
+            Command::Jobs(c) => c.run(&connection.open()?, json).await,
+            Command::Files(c) => c.run(&connection.open()?, json).await,
             Command::Egress(c) => c.run(&connection.open()?, json).await,
             Command::Logs(c) => c.run(&connection.open()?, json).await,
             Command::Webhooks(c) => c.run(&connection.open()?, json).await,
@@ -250,6 +273,7 @@ pub(crate) fn run() -> ExitCode {
             // They have no use for this runtime, and have run already.
             Command::Engine(c) => c.run(),
             Command::Compile(_) => Ok(()),
+            Command::Read(c) => c.run(),
             Command::Engines(c) => c.run(json).await,
         }
     });

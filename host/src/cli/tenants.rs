@@ -174,8 +174,8 @@ fn show(tenant: &Value, json: bool) {
 }
 
 /// What a tenant's developer needs: everything but giving rights to others.
-pub(super) const DEVELOPER: &str =
-    "plugins:read,plugins:write,plugins:invoke,models:read,models:write,models:invoke,egress:read,usage:read";
+pub(super) const DEVELOPER: &str = "plugins:read,plugins:write,plugins:invoke,models:read,models:write,models:invoke,egress:read,usage:read,\
+     triggers:read,triggers:write,data:read,data:write,jobs:read,jobs:write";
 
 /// Create, list and revoke tokens.
 #[derive(Subcommand)]

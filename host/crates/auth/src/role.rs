@@ -5,9 +5,9 @@ use crate::{Scope, Scopes};
 /// A role that is the same for every tenant. A tenant's own roles stand beside these and cannot bear their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Sees plugins and models, and changes nothing.
+    /// Sees plugins, models and triggers, and changes nothing.
     Viewer,
-    /// Uploads, configures and calls plugins and models.
+    /// Uploads, configures and calls plugins and models, by triggers as well.
     Developer,
     /// Everything inside of the tenant: also tokens, roles and identity providers.
     Admin,
@@ -40,7 +40,8 @@ impl Role {
     /// assert!(!Role::Admin.scopes().contains(Scope::Operator));
     /// ```
     pub fn scopes(self) -> Scopes {
-        let of_objects = |scope: &Scope| ["plugins:", "models:"].iter().any(|o| scope.as_str().starts_with(o));
+        let of_objects =
+            |scope: &Scope| ["plugins:", "models:", "triggers:"].iter().any(|o| scope.as_str().starts_with(o));
         let all = Scope::ALL.iter().copied();
         match self {
             Self::Viewer => all.filter(|scope| of_objects(scope) && scope.as_str().ends_with(":read")).collect(),

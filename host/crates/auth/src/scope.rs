@@ -69,6 +69,18 @@ scopes! {
     WebhooksWrite = "webhooks:write";
     /// See what the tenant used.
     UsageRead = "usage:read";
+    /// See triggers and their runs.
+    TriggersRead = "triggers:read";
+    /// Make, pause, fire and delete triggers. What one runs takes the scope to call it as well.
+    TriggersWrite = "triggers:write";
+    /// See and fetch data files.
+    DataRead = "data:read";
+    /// Store and delete data files.
+    DataWrite = "data:write";
+    /// See jobs.
+    JobsRead = "jobs:read";
+    /// Create and cancel jobs.
+    JobsWrite = "jobs:write";
     /// Run the platform: tenants, their tokens, keys, nodes. It does not open what belongs to a tenant.
     Operator = "operator";
 }

@@ -1,9 +1,12 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
 mod deployment;
+mod jobs;
 mod quota;
 mod sealing;
+mod trigger;
 mod upload;
+mod usage;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -16,12 +19,17 @@ pub use quota::{QuotaLimits, QuotaWarning};
 
 use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
-use crate::usage::{ObjectUsage, Usage};
 use crate::{Digest, Name, Signature};
 
 pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
+pub use jobs::{
+    BatchWork, FileDeleted, FileStored, JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork,
+    NAMED_ROWS, OnError, RowError, RowErrors,
+};
 pub use sealing::{DataKeysRewrapped, Sealed, SecretDeleted, SecretSet, TenantErased};
+pub use trigger::*;
 pub use upload::{Provenance, SignedBy, UploadWish};
+pub use usage::{ObjectUsageRecorded, UsagePruned, UsageRecorded};
 pub use webhook::{PreviousSecret, WebhookEndpoint};
 
 /// Who did it, through which token, in which request.
@@ -448,31 +456,36 @@ pub enum Event {
         name: Name,
     },
     /// What a tenant used in one hour, so far.
-    UsageRecorded {
-        /// Whose.
-        tenant: Name,
-        /// All of the hour, in place of what was recorded of it before.
-        usage: Usage,
-    },
+    UsageRecorded(UsageRecorded),
     /// The same of single plugins and models.
-    ObjectUsageRecorded {
-        /// Whose.
-        tenant: Name,
-        /// All of their hours, in place of what was recorded of them before.
-        objects: Vec<ObjectUsage>,
-    },
+    ObjectUsageRecorded(ObjectUsageRecorded),
+    /// What a tenant used long ago is shown no longer.
+    UsagePruned(UsagePruned),
+    /// A trigger was made or replaced.
+    TriggerSet(TriggerSet),
+    /// A trigger is gone, with what was recorded of its runs.
+    TriggerDeleted(TriggerDeleted),
+    /// A trigger fires no longer, or again.
+    TriggerPaused(TriggerPaused),
+    /// A trigger fired. The same run is recorded once.
+    TriggerFired(TriggerFired),
+    /// A data file has new content.
+    FileStored(FileStored),
+    /// A data file was deleted.
+    FileDeleted(FileDeleted),
+    /// A job was accepted.
+    JobCreated(JobCreated),
+    /// A piece of a job's result is durable: it goes on from there, whatever happens.
+    JobAdvanced(JobAdvanced),
+    /// A job begins again, for its pieces are not there any more.
+    JobRestarted(JobRestarted),
+    /// A job ended. If it is done, its output is a data file with this.
+    JobEnded(JobEnded),
     /// Four fifths of a tenant's quota are used.
     QuotaWarned {
         /// Whose.
         tenant: Name,
         /// Which, and how much of it.
         warning: QuotaWarning,
-    },
-    /// What a tenant used long ago is shown no longer.
-    UsagePruned {
-        /// Whose.
-        tenant: Name,
-        /// The hours that began before this, seconds since the epoch.
-        before: u64,
     },
 }

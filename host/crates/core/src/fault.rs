@@ -90,6 +90,8 @@ codes! {
     UnknownSigner = "unknown_signer", Caller, "The signer is not trusted";
     /// Not a model that can be served.
     InvalidModel = "invalid_model", Caller, "The model is not valid";
+    /// Not data of the format that it is said to be, or not what the job needs.
+    InvalidData = "invalid_data", Caller, "The data is not valid";
     /// The device that was asked for cannot serve this model.
     UnsupportedDevice = "unsupported_device", Caller, "The device cannot serve this model";
     /// The plugin does not export what the call needs.

@@ -4,6 +4,8 @@
 //! nothing. The few traits here ([`seam`]) are where two parts meet that may not know one another: a sandboxed
 //! guest asks for inference, and the binary's compose wires the answer.
 
+pub mod cloud_event;
+pub mod data;
 pub mod digest;
 pub mod event;
 pub mod fault;

@@ -56,6 +56,9 @@ pub const MAX_COMPONENT: u64 = 64 << 20;
 /// The largest model that may be uploaded: ONNX's own limit for a file is 2 GiB (protobuf).
 pub const MAX_MODEL: u64 = 2 << 30;
 
+/// The largest data file, an upload or a job's result: hundreds of millions of rows of a few numbers.
+pub const MAX_DATA_FILE: u64 = 16 << 30;
+
 /// The largest JSON body of the management API.
 pub const MAX_JSON: usize = 1 << 20;
 

@@ -43,7 +43,7 @@ pub(crate) async fn check(State(rule): State<Rule>, mut request: Request, next: 
 }
 
 async fn authorise(access: Access, request: &mut Request) -> Result<()> {
-    if access == Access::Public {
+    if matches!(access, Access::Public | Access::Signed) {
         return Ok(());
     }
     let app = request.extensions().get::<Arc<App>>().cloned();
@@ -53,7 +53,7 @@ async fn authorise(access: Access, request: &mut Request) -> Result<()> {
         None => caller(&app, request.headers()).await?,
     };
     match access {
-        Access::Public | Access::Session | Access::Token => {}
+        Access::Public | Access::Session | Access::Signed | Access::Token => {}
         Access::Tenant(scope) => {
             caller.require(scope)?;
             caller.tenant()?;

@@ -13,6 +13,7 @@ mod extract;
 mod functions;
 mod grpc;
 mod guard;
+mod hooks;
 mod later;
 mod linger;
 mod listener;

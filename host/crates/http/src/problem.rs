@@ -51,6 +51,7 @@ pub(crate) fn status(code: Code) -> StatusCode {
         | Code::CompileBudget
         | Code::InvalidSignature
         | Code::InvalidModel
+        | Code::InvalidData
         | Code::UnsupportedDevice
         | Code::UnsupportedOperation => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,

@@ -25,7 +25,7 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Uploads, whose bodies are not read into memory: there a key stands for a version (see `platform::uploads`).
-const OWN_FORM: [&str; 2] = ["/api/v1/plugins/{name}", "/api/v1/models/{name}"];
+const OWN_FORM: [&str; 3] = ["/api/v1/plugins/{name}", "/api/v1/models/{name}", "/api/v1/files/{file}"];
 
 /// Whether the route at `path` is a write whose key is looked after here.
 fn is_ours(method: &Method, path: &str) -> bool {

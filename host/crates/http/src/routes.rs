@@ -11,7 +11,7 @@ use http::Method;
 use crate::app::App;
 use crate::console::{self, pages};
 use crate::openapi::{Described, Operation, Schemas};
-use crate::{api, grpc, guard, operations, repository, v2};
+use crate::{api, grpc, guard, hooks, operations, repository, v2};
 use aimass_platform::Scope;
 
 /// Who may call a route.
@@ -19,6 +19,8 @@ use aimass_platform::Scope;
 pub enum Access {
     /// Anybody.
     Public,
+    /// Anybody whose request bears a valid signature; the use case checks it.
+    Signed,
     /// Somebody who is signed in to the console; the use case decides by what is asked for. Others are shown the way in.
     Session,
     /// A valid token; the use case decides by what is asked for.
@@ -61,7 +63,7 @@ struct Table {
 
 impl Table {
     fn all() -> Self {
-        use Access::{Operator, Public, Session, Tenant, TenantOrOperator, Token};
+        use Access::{Operator, Public, Session, Signed, Tenant, TenantOrOperator, Token};
         let mut t = Self { router: Router::new(), routes: vec![] };
         let (get, put, post, delete) = (&Method::GET, &Method::PUT, &Method::POST, &Method::DELETE);
         let patch = &Method::PATCH;
@@ -152,6 +154,8 @@ impl Table {
         t.add(post, "/api/v1/plugins/{name}/deployments", Tenant(Scope::PluginsWrite), api::deployments::deploy);
         t.add(get, "/api/v1/plugins/{name}/diff", Tenant(Scope::PluginsRead), api::deployments::diff);
 
+        t.add(post, "/api/v1/plugins/{name}/events", Tenant(Scope::PluginsInvoke), api::events::tell);
+
         t.add(get, "/api/v1/uploads", Tenant(Scope::PluginsRead), api::upload::list);
         t.add(get, "/api/v1/uploads/{upload}", Tenant(Scope::PluginsRead), api::upload::show);
 
@@ -199,6 +203,17 @@ impl Table {
         t.add(post, "/api/v1/models/{name}/deployments", Tenant(Scope::ModelsWrite), api::deployments::deploy);
         t.add(get, "/api/v1/models/{name}/diff", Tenant(Scope::ModelsRead), api::deployments::diff);
 
+        t.add(get, "/api/v1/files", Tenant(Scope::DataRead), api::files::list);
+        t.add(put, "/api/v1/files/{file}", Tenant(Scope::DataWrite), api::files::store);
+        t.add(get, "/api/v1/files/{file}", Tenant(Scope::DataRead), api::files::fetch);
+        t.add(delete, "/api/v1/files/{file}", Tenant(Scope::DataWrite), api::files::delete);
+
+        t.add(get, "/api/v1/jobs", Tenant(Scope::JobsRead), api::jobs::list);
+        t.add(post, "/api/v1/jobs", Tenant(Scope::JobsWrite), api::jobs::create);
+        t.add(get, "/api/v1/jobs/{job}", Tenant(Scope::JobsRead), api::jobs::show);
+        t.add(delete, "/api/v1/jobs/{job}", Tenant(Scope::JobsWrite), api::jobs::cancel);
+        t.add(get, "/api/v1/jobs/{job}/events", Tenant(Scope::JobsRead), api::jobs::events);
+
         t.add(get, "/api/v1/egress/rules", Tenant(Scope::EgressRead), api::egress::rules);
         t.add(put, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::allow);
         t.add(delete, "/api/v1/egress/rules/{host}", Tenant(Scope::EgressWrite), api::egress::remove);
@@ -231,6 +246,18 @@ impl Table {
         t.add(get, "/api/v1/tenants/{tenant}/usage", Operator, api::usage::of_tenant);
         t.add(get, "/api/v1/quotas", Tenant(Scope::UsageRead), api::quotas::own);
         t.add(get, "/api/v1/tenants/{tenant}/quotas", Operator, api::quotas::of_tenant);
+
+        t.add(get, "/api/v1/triggers", Tenant(Scope::TriggersRead), api::triggers::list);
+        t.add(put, "/api/v1/triggers/{name}", Tenant(Scope::TriggersWrite), api::triggers::set);
+        t.add(get, "/api/v1/triggers/{name}", Tenant(Scope::TriggersRead), api::triggers::show);
+        t.add(delete, "/api/v1/triggers/{name}", Tenant(Scope::TriggersWrite), api::triggers::delete);
+        t.add(post, "/api/v1/triggers/{name}/pause", Tenant(Scope::TriggersWrite), api::triggers::pause);
+        t.add(post, "/api/v1/triggers/{name}/resume", Tenant(Scope::TriggersWrite), api::triggers::resume);
+        t.add(post, "/api/v1/triggers/{name}/fire", Tenant(Scope::TriggersWrite), api::triggers::fire);
+        t.add(get, "/api/v1/triggers/{name}/runs", Tenant(Scope::TriggersRead), api::triggers::runs);
+        t.add(get, "/api/v1/triggers/{name}/runs/{run}", Tenant(Scope::TriggersRead), api::triggers::run);
+        t.add(post, "/api/v1/triggers/{name}/runs/{run}/replay", Tenant(Scope::TriggersWrite), api::triggers::replay);
+        t.plain(post, "/hooks/{tenant}/{name}", Signed, hooks::receive);
 
         t.add(get, "/v2", Public, v2::server);
         t.add(get, "/v2/health/live", Public, v2::live);

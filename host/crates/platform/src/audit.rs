@@ -245,8 +245,9 @@ pub(crate) fn shown(
     if query.kind.as_ref().is_some_and(|wanted| *wanted != kind) {
         return Ok(None);
     }
-    // Nobody did it, and there is one a minute: shown to who asks for it.
-    if query.kind.is_none() && ["usage_recorded", "object_usage_recorded"].contains(&kind.as_str()) {
+    // Nobody did them, and there may be one a minute: shown to who asks for them.
+    let unasked = ["usage_recorded", "object_usage_recorded", "trigger_fired"];
+    if query.kind.is_none() && unasked.contains(&kind.as_str()) {
         return Ok(None);
     }
     let mut tenant = text("tenant");
@@ -267,7 +268,11 @@ pub(crate) fn shown(
         (Some(name), Value::Number(version)) => Some(format!("{name}@{version}")),
         (Some(name), _) if fields["alias"].is_string() => text("alias").map(|alias| format!("{name}:{alias}")),
         (Some(name), _) => Some(name),
-        (None, _) => text("jti").or_else(|| text("kid")).or_else(|| text("what")).or_else(|| rule(&fields)),
+        (None, _) => text("jti")
+            .or_else(|| text("kid"))
+            .or_else(|| text("what"))
+            .or_else(|| rule(&fields))
+            .or_else(|| text("id")),
     };
     Ok(Some(AuditDocument { seq, time_ms, actor, kind, tenant, object, hash: hex::encode(hash) }))
 }

@@ -50,6 +50,8 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// How many calls of guests stand above this one.
     pub depth: u32,
+    /// Whether it gives way to the tenant's other calls, and to everybody's: nobody waits for it.
+    pub behind: bool,
     /// Where it stands in its trace.
     pub trace: Trace,
     /// Nobody waits for it: it was accepted to be run later.
@@ -159,10 +161,21 @@ impl Platform {
         by: &Caller,
         servable: &Servable,
         inputs: Vec<Tensor>,
+        options: CallOptions,
+        request: &str,
+    ) -> Result<Vec<Tensor>> {
+        self.infer_as(by.tenant()?, servable, inputs, options, request).await
+    }
+
+    /// The same for a tenant whose right to it was checked before.
+    pub(crate) async fn infer_as(
+        &self,
+        tenant: &Tenant,
+        servable: &Servable,
+        inputs: Vec<Tensor>,
         mut options: CallOptions,
         request: &str,
     ) -> Result<Vec<Tensor>> {
-        let tenant = by.tenant()?;
         let signature = servable.signature()?;
         let _entered = self.admit(tenant, &options.trace)?;
         let request: Arc<str> = request.into();
@@ -225,7 +238,7 @@ impl Platform {
                 let deadline = Instant::now() + self.deadline(options);
                 let model = self.models.load_resolved(tenant, resolved).await?;
                 let called = Instant::now();
-                let (outputs, timing) = model.infer_timed(inputs, deadline).await?;
+                let (outputs, timing) = model.infer_at(inputs, deadline, options.behind).await?;
                 let took = called.elapsed();
                 tell_timing(&options.trace, took, &timing);
                 resolved.record.used.engine(timing.compute, timing.batch);
@@ -301,7 +314,7 @@ impl Platform {
     }
 
     /// Lets a call in, or says why not.
-    fn admit(&self, tenant: &Tenant, trace: &Trace) -> Result<Option<Entered<'_>>> {
+    pub(crate) fn admit(&self, tenant: &Tenant, trace: &Trace) -> Result<Option<Entered<'_>>> {
         let mut span = trace.span("admission", SpanKind::Internal);
         span.note_with("aimass.tenant", || tenant.to_string());
         let limits = self.limits_of(tenant);
@@ -310,7 +323,13 @@ impl Platform {
     }
 
     /// Watches a call that was let in. What it does from now on stands below it in its trace.
-    fn watch(&self, tenant: &Tenant, resolved: &Arc<Resolved>, request: &Arc<str>, options: &mut CallOptions) -> Watch {
+    pub(crate) fn watch(
+        &self,
+        tenant: &Tenant,
+        resolved: &Arc<Resolved>,
+        request: &Arc<str>,
+        options: &mut CallOptions,
+    ) -> Watch {
         let span = Watch::span(tenant, resolved, request, &options.trace);
         options.trace = span.below(&options.trace);
         Watch::new(self.logs.clone(), tenant.clone(), resolved.clone(), request.clone(), span)
@@ -338,11 +357,11 @@ impl Platform {
         }
     }
 
-    async fn loaded_plugin(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<Plugin>> {
+    pub(crate) async fn loaded_plugin(&self, tenant: &Tenant, resolved: &Resolved) -> Result<Arc<Plugin>> {
         self.sandbox.load(resolved.digest, self.store.blobs().read(tenant, &resolved.digest)).await
     }
 
-    fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &Arc<str>) -> Call {
+    pub(crate) fn call(&self, tenant: &Tenant, resolved: &Resolved, options: &CallOptions, request: &Arc<str>) -> Call {
         let mut limits = self.limits.clone();
         limits.deadline = self.deadline(options);
         if options.shadow {

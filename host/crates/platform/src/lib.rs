@@ -13,9 +13,11 @@ mod counters;
 mod deployments;
 mod directory;
 mod egress;
+mod files;
 mod guests;
 mod identity;
 mod invocations;
+mod jobs;
 mod keys;
 mod limits;
 mod logs;
@@ -34,6 +36,7 @@ mod signing;
 mod statistics;
 mod tenants;
 mod tokens;
+mod triggers;
 mod uploads;
 mod watch;
 mod webhooks;
@@ -54,6 +57,7 @@ use aimass_store::Store;
 
 pub use admission::TenantLimits;
 pub use aimass_auth::{Caller, KeyState, NodeKey, Scope, Scopes, SignedCheckpoint, SignerKey};
+pub use aimass_data::ReadCommand;
 pub use aimass_store::{BadRecord, ChainReport, ItemState, QueueLimits};
 pub use answer::Body;
 pub use audit::{AuditDocument, AuditQuery};
@@ -67,12 +71,14 @@ pub use egress::{
     CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,
     UsageDocument, UsageQuery,
 };
+pub use files::{FileContent, FileDocument, FileUpload};
 pub use guests::Guests;
 pub use identity::{IssuerDocument, IssuerRequest, KeyDocument, RevocationWish, RoleDocument, RoleRequest};
 pub use invocations::{
     Attempt, CallWish, InvocationDetail, InvocationDocument, InvocationQuery, InvocationsConfig, ProgressDocument, Ran,
     Runner, StoredAnswer, StoredRequest,
 };
+pub use jobs::{BatchRequest, JobDocument, JobRequest, JobState, Progress};
 pub use keys::KeyGenerationDocument;
 pub use limits::LimitsChange;
 pub use logs::{CallEnd, Follower, LogDocument, LogQuery, Logs, News};
@@ -88,6 +94,7 @@ pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
+pub use triggers::{NewTrigger, RunDocument, RunState, TriggerDocument, Webhook};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 pub use webhooks::{DeliveryDocument, WebhookChange, WebhookDocument, WebhookRequest, WebhookSecretDocument};
 pub use window::Figures;
@@ -144,8 +151,12 @@ pub struct Parts {
     pub model_memory: u64,
     /// How long an upload of a plugin waits for its component to be compiled, unless it says otherwise.
     pub upload_wait: Duration,
+    /// How data files are read.
+    pub reader: ReadCommand,
     /// What guests send out.
     pub egress: EgressParts,
+    /// Folders that tenants' triggers may watch.
+    pub watched: Vec<(Name, PathBuf)>,
     /// What plugins' calls log; the sandbox writes into it as well.
     pub logs: Arc<Logs>,
     /// How long usage can be asked for.
@@ -172,9 +183,14 @@ pub struct Platform {
     /// Names whose upload is under way.
     uploading: Arc<Mutex<HashSet<(Tenant, Name)>>>,
     audits: audit::Audits,
+    jobs: jobs::Jobs,
+    reader: ReadCommand,
     recent: Recent,
     started: Instant,
     upload_wait: Duration,
+    timetable: triggers::Timetable,
+    hooks: triggers::Hooks,
+    watched: Vec<(Name, PathBuf)>,
     usage_retention: Duration,
     invocations: Invocations,
     repeats: Repeats,
@@ -192,7 +208,8 @@ impl Platform {
     /// What reading the store says.
     pub fn new(parts: Parts) -> Result<Arc<Self>> {
         let Parts { store, auth, sandbox, engines, guests, limits, tenant_limits, .. } = parts;
-        let Parts { model_memory, upload_wait, egress, logs, usage_retention, invocations, .. } = parts;
+        let Parts { model_memory, upload_wait, reader, egress, watched, logs, usage_retention, invocations, .. } =
+            parts;
         auth.load_revoked(store.state().revoked()?.into_iter());
         let provider_keys = ProviderKeys::new(egress.connector.clone());
         identity::load(&store, &auth, &provider_keys)?;
@@ -217,9 +234,14 @@ impl Platform {
             provider_keys,
             uploading: Arc::default(),
             audits: audit::Audits::default(),
+            jobs: jobs::Jobs::default(),
+            reader,
             recent: Recent::default(),
             started: Instant::now(),
             upload_wait,
+            timetable: triggers::Timetable::default(),
+            hooks: triggers::Hooks::default(),
+            watched,
             erasures: tokio::sync::Notify::new(),
             usage_retention,
             invocations: Invocations::new(invocations),

@@ -1,8 +1,8 @@
 //! Conditions over a few values, in the Common Expression Language: compiled once, bounded in size and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use aimass_core::{Fault, Result};
@@ -39,6 +39,13 @@ impl Rule {
     /// # Errors
     /// `invalid_request` that says what is wrong, and for an unknown name which ones there are.
     pub(crate) fn compile(source: &str, sample: &Values) -> Result<Self> {
+        let known: Vec<_> = sample.0.keys().copied().collect();
+        let rule = Self::over_documents(source, &known)?;
+        rule.holds(sample)?;
+        Ok(rule)
+    }
+
+    fn checked(source: &str) -> Result<Self> {
         if source.len() > MAX_SOURCE {
             return Err(Fault::invalid(format!("a condition is at most {MAX_SOURCE} bytes")));
         }
@@ -47,16 +54,24 @@ impl Rule {
         }
         let program = parse(source)?;
         check(program.expression())?;
-        let references = program.references();
-        let unknown = references.variables().into_iter().find(|name| !sample.0.contains_key(*name));
-        if let Some(unknown) = unknown {
-            let known: Vec<_> = sample.0.keys().copied().collect();
-            let detail = format!("a condition knows nothing of `{unknown:.60}`; it knows {}", known.join(", "));
-            return Err(Fault::invalid(detail));
+        Ok(Self { source: source.to_owned(), program })
+    }
+
+    /// Compiles a condition over documents of these names. Which fields one has is known when it comes, so nothing is
+    /// tried out.
+    ///
+    /// # Errors
+    /// As [`Rule::compile`].
+    pub(crate) fn over_documents(source: &str, names: &[&'static str]) -> Result<Self> {
+        let rule = Self::checked(source)?;
+        let references = rule.program.references();
+        match references.variables().into_iter().find(|name| !names.contains(name)) {
+            Some(unknown) => {
+                let detail = format!("a condition knows nothing of `{unknown:.60}`; it knows {}", names.join(", "));
+                Err(Fault::invalid(detail))
+            }
+            None => Ok(rule),
         }
-        let rule = Self { source: source.to_owned(), program };
-        rule.holds(sample)?;
-        Ok(rule)
     }
 
     /// Whether it holds of these values.
@@ -92,6 +107,31 @@ impl Values {
     pub(crate) fn number(mut self, name: &'static str, value: f64) -> Self {
         self.0.insert(name, Value::Float(value));
         self
+    }
+
+    /// Adds a document, whose fields are asked for with dots.
+    pub(crate) fn document(mut self, name: &'static str, document: &serde_json::Value) -> Self {
+        self.0.insert(name, value(document));
+        self
+    }
+}
+
+fn value(json: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => Value::Int(whole),
+            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::String(text.clone().into()),
+        Json::Array(items) => Value::List(Arc::new(items.iter().map(value).collect())),
+        Json::Object(fields) => {
+            let fields: HashMap<String, Value> =
+                fields.iter().map(|(name, field)| (name.clone(), value(field))).collect();
+            Value::Map(fields.into())
+        }
     }
 }
 
@@ -166,6 +206,21 @@ mod tests {
         assert!(!rule.holds(&values(0.0, 50.0)).unwrap());
         let rule = Rule::compile("p99_ms <= 2.0 * error_rate || p99_ms == 0.0", &values(0.0, 0.0)).unwrap();
         assert!(rule.holds(&values(5.0, 10.0)).unwrap());
+    }
+
+    #[test]
+    fn a_condition_asks_for_the_fields_of_a_document() {
+        let json = serde_json::json!({ "type": "a", "data": { "version": 2, "tags": ["x"], "rate": 0.5 } });
+        let holds = |source: &str| {
+            let rule = Rule::over_documents(source, &["event"]).unwrap();
+            rule.holds(&Values::default().document("event", &json))
+        };
+        assert!(holds("event.type == 'a' && event.data.version >= 2 && event.data.rate < 1.0").unwrap());
+        assert!(holds("'x' in event.data.tags && event.data.version == 2").unwrap());
+        assert!(!holds("event.type == 'b'").unwrap());
+        assert!(holds("event.data.nothing == 1").is_err(), "there is no such field");
+        let unknown = Rule::over_documents("evnt.type == 'a'", &["event"]).err().unwrap();
+        assert!(unknown.detail().contains("`evnt`; it knows event"));
     }
 
     #[test]

@@ -14,6 +14,12 @@ pub(crate) const MODEL_INTERFACE: &str = "aimass:plugin/model@0.1.0";
 /// What a component is called that exports it.
 pub(crate) const MODEL_WORLD: &str = "model-plugin";
 
+/// The interface that makes a component one that is told of events.
+pub(crate) const EVENTS_INTERFACE: &str = "aimass:plugin/events@0.1.0";
+
+/// What a component is called that exports it.
+pub(crate) const EVENTS_WORLD: &str = "event-plugin";
+
 /// What a component is called that exports `wasi:http/incoming-handler`.
 pub(crate) const HTTP_WORLD: &str = "wasi:http/proxy";
 
@@ -85,13 +91,16 @@ pub(crate) fn surface(engine: &Engine, component: &Component) -> Result<Inspecti
     if exports.iter().any(|name| interface(name) == interface(MODEL_INTERFACE)) {
         worlds.push(MODEL_WORLD.to_owned());
     }
+    if exports.iter().any(|name| interface(name) == interface(EVENTS_INTERFACE)) {
+        worlds.push(EVENTS_WORLD.to_owned());
+    }
     if exports.iter().any(|name| interface(name) == "wasi:http/incoming-handler") {
         worlds.push(HTTP_WORLD.to_owned());
     }
     if worlds.is_empty() {
         return Err(invalid(format!(
-            "it exports nothing that the platform can call; export `{MODEL_INTERFACE}` (a model plugin) or \
-             `wasi:http/incoming-handler` (an HTTP function)"
+            "it exports nothing that the platform can call; export `{MODEL_INTERFACE}` (a model plugin), \
+             `{EVENTS_INTERFACE}` (one that is told of events) or `wasi:http/incoming-handler` (an HTTP function)"
         )));
     }
     Ok(Inspection { worlds, imports, exports, signature: None, device: Default::default() })

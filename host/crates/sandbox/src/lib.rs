@@ -15,6 +15,7 @@ mod compiler;
 mod config;
 mod demotion;
 mod engine;
+mod events;
 mod fault;
 mod host;
 mod http;

@@ -17,6 +17,8 @@ pub struct Plugin {
     pre: InstancePre<Guest>,
     pub(crate) model: Option<ModelExports>,
     pub(crate) http: Option<ProxyPre<Guest>>,
+    /// The function `handle` of `events`.
+    pub(crate) events: Option<ComponentExportIndex>,
 }
 
 /// How a model plugin's functions are found in an instance.
@@ -49,7 +51,8 @@ impl Plugin {
         } else {
             None
         };
-        Ok(Self { digest, inspection, pre, model, http })
+        let events = has(inspect::EVENTS_WORLD).then(|| events_export(&component)).transpose()?;
+        Ok(Self { digest, inspection, pre, model, http, events })
     }
 
     /// The component's digest.
@@ -83,10 +86,19 @@ impl Plugin {
 }
 
 fn model_exports(component: &Component) -> Result<ModelExports> {
-    let lost = |name: &str| Fault::new(Code::InvalidComponent, format!("the export `{name}` is missing"));
-    let find = |instance: Option<&ComponentExportIndex>, name: &str| {
-        component.get_export_index(instance, name).ok_or_else(|| lost(name))
-    };
-    let interface = find(None, inspect::MODEL_INTERFACE)?;
-    Ok(ModelExports { signature: find(Some(&interface), "signature")?, infer: find(Some(&interface), "infer")? })
+    let interface = export(component, None, inspect::MODEL_INTERFACE)?;
+    Ok(ModelExports {
+        signature: export(component, Some(&interface), "signature")?,
+        infer: export(component, Some(&interface), "infer")?,
+    })
+}
+
+fn events_export(component: &Component) -> Result<ComponentExportIndex> {
+    let interface = export(component, None, inspect::EVENTS_INTERFACE)?;
+    export(component, Some(&interface), "handle")
+}
+
+fn export(component: &Component, within: Option<&ComponentExportIndex>, name: &str) -> Result<ComponentExportIndex> {
+    let found = component.get_export_index(within, name);
+    found.ok_or_else(|| Fault::new(Code::InvalidComponent, format!("the export `{name}` is missing")))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aimass_core::cloud_event::CloudEvent;
 use aimass_core::event::Inspection;
 use aimass_core::limits::InvocationLimits;
 use aimass_core::logs::LogKeeper;
@@ -25,7 +26,7 @@ use crate::plugin::Plugin;
 use crate::run::Deadline;
 use crate::state::{Guest, Services};
 use crate::ticker::Ticker;
-use crate::{engine, fault, host, http, inspect, model, state};
+use crate::{engine, events, fault, host, http, inspect, model, state};
 
 /// Compiles, holds and calls plugins. Made once; shared by reference.
 ///
@@ -157,6 +158,16 @@ impl Sandbox {
         let meter = call.meter.clone();
         let (store, deadline) = self.store(call);
         deadline.bound(self.long.demote(model::infer(plugin, store, inputs)?, meter)).await
+    }
+
+    /// Tells a plugin of an event.
+    ///
+    /// # Errors
+    /// `unsupported_operation` if it does not export `events`; else as for [`Sandbox::infer`].
+    pub async fn handle(&self, plugin: &Plugin, call: Call, event: CloudEvent) -> Result<()> {
+        let meter = call.meter.clone();
+        let (store, deadline) = self.store(call);
+        deadline.bound(self.long.demote(events::handle(plugin, store, event)?, meter)).await
     }
 
     /// Calls an HTTP function. Returns as soon as the guest has answered with a head; the body follows while the

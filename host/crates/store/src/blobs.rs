@@ -68,8 +68,12 @@ impl Blobs {
     /// # Errors
     /// `storage_full`, `internal`.
     pub async fn writer(&self, tenant: &Tenant) -> Result<BlobWriter> {
+        self.writer_to(tenant, self.folder(tenant)).await
+    }
+
+    /// The same, for bytes that get their name in another folder of the same disk.
+    pub(crate) async fn writer_to(&self, tenant: &Tenant, folder: PathBuf) -> Result<BlobWriter> {
         let uploads = self.dir.join(UPLOADS);
-        let folder = self.folder(tenant);
         let own = Own { tenant: tenant.name().clone(), key: self.keys.get_or_create(tenant.name()).await? };
         let (open, own) = blocking(move || {
             let mut file = NamedTempFile::new_in(uploads).map_err(|e| io_fault("begin a blob", &e))?;
@@ -106,12 +110,25 @@ impl Blobs {
         read
     }
 
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Where pieces of jobs' results are: beside the blobs, so that they are swept and backed up apart.
+    pub(crate) fn jobs_folder(&self) -> PathBuf {
+        self.dir.with_file_name("jobs")
+    }
+
     /// Removes all blobs of a tenant that was erased.
     pub(crate) async fn forget(&self, tenant: &Name) -> Result<()> {
-        let folder = self.dir.join(tenant.as_str());
-        blocking(move || match fs::remove_dir_all(&folder) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_fault(format!("remove {}", folder.display()), &e)),
-            _ => Ok(()),
+        let folders = [self.dir.join(tenant.as_str()), self.jobs_folder().join(tenant.as_str())];
+        blocking(move || {
+            folders.iter().try_for_each(|folder| match fs::remove_dir_all(folder) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    Err(io_fault(format!("remove {}", folder.display()), &e))
+                }
+                _ => Ok(()),
+            })
         })
         .await
     }
@@ -336,7 +353,7 @@ pub(crate) fn check_file(path: &Path, digest: &Digest) -> Result<()> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(Fault::internal)?
 }
 
@@ -344,7 +361,7 @@ fn lost() -> Fault {
     Fault::internal("a blob was written on after a failure")
 }
 
-fn integrity(path: &Path, what: &str) -> Fault {
+pub(crate) fn integrity(path: &Path, what: &str) -> Fault {
     Fault::new(Code::Integrity, "the stored bytes are damaged").caused_by(format!("{} {what}", path.display()))
 }
 

@@ -10,6 +10,7 @@
 //! journal/*.log     every change of state, hash-chained
 //! index-*/          the view (sled); the highest number is in use, one below it could not be
 //! blobs/<tenant>/   uploaded bytes, sealed, by their SHA-256 before that
+//! jobs/             pieces of results that jobs are about to finish, sealed; in no backup
 //! kv/               guests' key-value data, sealed: *.snapshot, and *.log behind it
 //! queue/            calls that were accepted, sealed: *.log, and bodies/<tenant>/ with large ones
 //! ```
@@ -27,6 +28,7 @@ mod lock;
 mod log;
 mod options;
 mod queue;
+mod reading;
 mod schema;
 mod seal;
 mod sealing;
@@ -34,6 +36,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watched;
 mod writer;
 
 pub use audit::{export_journal, read_journal, rebuild_index, verify_export};
@@ -45,9 +48,11 @@ pub use queue::{
     Ending, Failure, ItemFilter, ItemRow, ItemState, LeaseWish, NewItem, Once, Parts, Put, Queue, QueueLimits,
     QueueUse, Topic,
 };
+pub use reading::BlobReader;
 pub use seal::{KeyFile, KeyGeneration, Label, Seal};
 pub use store::Store;
 pub use view::{
-    AliasRow, ConfigurationRow, DeploymentRow, IssuerRow, ObjectRow, RoleRow, SecretRow, SignerRow, State, Stored,
-    TenantRow, TokenRow, UploadOutcome, UploadRow, VersionRow, WebhookRow,
+    AliasRow, ConfigurationRow, DeploymentRow, FileRow, IssuerRow, JobRow, ObjectRow, RoleRow, RunRow, SecretRow,
+    SignerRow, State, Stored, TenantRow, TokenRow, TriggerRow, UploadOutcome, UploadRow, VersionRow, WebhookRow,
 };
+pub use watched::{FoundObject, WatchedFolder};

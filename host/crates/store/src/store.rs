@@ -128,6 +128,7 @@ impl Store {
             tracing::error!("no blobs are swept, since the journal has lost records");
         } else {
             blobs.sweep(&State::committed(shared.index.load_full()))?;
+            blobs.sweep_parts(&State::committed(shared.index.load_full()))?;
         }
         Ok(Self(Arc::new(Inner { dir: dir.to_owned(), shared, writes, data, blobs, queue, keys, _lock: lock })))
     }

@@ -134,7 +134,7 @@ fn visible(headers: &HeaderMap, name: &str) -> Result<Option<String>> {
 }
 
 /// `If-Match: "sha256:…"`: the tag that an upload or a look at a version answered with.
-fn expected(headers: &HeaderMap) -> Result<Option<Digest>> {
+pub(super) fn expected(headers: &HeaderMap) -> Result<Option<Digest>> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     let tag = value.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
     let tag = tag.ok_or_else(|| Fault::invalid("`If-Match` is a version's digest in double quotes"))?;

@@ -29,6 +29,7 @@ pub(crate) fn code(code: Code) -> tonic::Code {
         | Code::NewImports
         | Code::InvalidSignature
         | Code::InvalidModel
+        | Code::InvalidData
         | Code::UnsupportedDevice => tonic::Code::FailedPrecondition,
         Code::MethodNotAllowed | Code::UnsupportedMediaType | Code::UnsupportedOperation => tonic::Code::Unimplemented,
         // As every gRPC library answers a message that is too large.

@@ -1,11 +1,13 @@
 //! What the types of a handler do not say, by method and path.
 
-use aimass_platform::{LogDocument, ObjectUsageDocument, Page, Scope, UsageDocument, VersionDocument};
+use aimass_core::cloud_event::DOCUMENT_CONTENT_TYPE;
+use aimass_platform::{FileDocument, LogDocument, ObjectUsageDocument, Page, Scope, UsageDocument, VersionDocument};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::schemas::reference;
 use super::{Operation, Schemas, oip, texts};
+use crate::api::jobs::JobStatus;
 use crate::api::upload::{SIGNATURE, Status};
 use crate::routes::Route;
 
@@ -30,6 +32,34 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
             operation.body = Some(json!({ "required": true, "content": value }));
             or_replaced(operation);
         }
+        ("POST", "/api/v1/plugins/{name}/events") => {
+            let event = json!({ "type": "object", "description": "The event in structured mode." });
+            let data =
+                json!({ "description": "The event's data, in binary mode: its attributes are in headers `ce-…`." });
+            let content = json!({ DOCUMENT_CONTENT_TYPE: { "schema": event }, "*/*": { "schema": data } });
+            operation.body = Some(json!({ "required": true, "content": content }));
+            operation.empty_answer(204, "The plugin has handled it.");
+            operation.errors.extend([415, 429, 502, 504, 508]);
+        }
+        ("PUT", "/api/v1/triggers/{name}") => or_replaced(operation),
+        ("POST", path) if path.ends_with("/fire") || path.ends_with("/replay") => later(operation, "It will run."),
+        ("PUT", "/api/v1/files/{file}") => stored(operation, schemas),
+        ("GET", "/api/v1/files/{file}") => {
+            operation.answers.insert(200, json!({ "description": "Its bytes.", "content": { "*/*": {} } }));
+        }
+        ("POST", "/api/v1/jobs") => {
+            operation.answer(202, "It will be done.", "application/json", &schemas.answer::<JobStatus>());
+            if let Some(answer) = operation.answers.get_mut(&202) {
+                let says = "Where to ask how far it is.";
+                answer["headers"] = json!({ "location": { "description": says, "schema": { "type": "string" } } });
+            }
+            operation.errors.insert(429);
+        }
+        ("GET", "/api/v1/jobs/{job}/events") => {
+            let events = "Events `progress` and, as the last one, `end`, each with the job.";
+            let schema = json!({ "type": "string", "description": events });
+            operation.answer(200, "Events as they come.", "text/event-stream", &schema);
+        }
         ("GET", "/api/v1/plugins/{name}/logs") => logs(operation, schemas),
         ("GET", "/api/v1/usage" | "/api/v1/tenants/{tenant}/usage") => usage(operation, schemas),
         ("GET", "/api/v1/invocations/{invocation}/result") => {
@@ -39,11 +69,7 @@ pub(super) fn add(route: &Route, operation: &mut Operation, schemas: &mut Schema
         }
         // They are put into a queue.
         ("POST", path) if path.ends_with("/retry") || path.ends_with("/test") => {
-            if let Some(mut answer) = operation.answers.remove(&201) {
-                answer["description"] = "It waits for its turn.".into();
-                operation.answers.insert(202, answer);
-            }
-            operation.errors.insert(429);
+            later(operation, "It waits for its turn.");
         }
         (_, path) if path.contains("/aliases/") || (path.ends_with("/deployments") && route.method == Method::POST) => {
             if let Some(answer) = operation.answers.get_mut(&200) {
@@ -92,6 +118,15 @@ fn or_replaced(operation: &mut Operation) {
     }
 }
 
+/// What is made is a wish that waits.
+fn later(operation: &mut Operation, description: &str) {
+    if let Some(mut answer) = operation.answers.remove(&201) {
+        answer["description"] = description.into();
+        operation.answers.insert(202, answer);
+    }
+    operation.errors.insert(429);
+}
+
 fn logs(operation: &mut Operation, schemas: &mut Schemas) {
     operation.answer(200, "The lines, newest first.", "application/json", &schemas.answer::<Page<LogDocument>>());
     let events = "With `Accept: text/event-stream`, lines as they come: events `line` with a document, and `lost` with \
@@ -110,6 +145,24 @@ fn usage(operation: &mut Operation, schemas: &mut Schemas) {
     operation.answer(200, "What was used, by hour, or by hour and object.", "application/json", &schema);
     if let Some(answer) = operation.answers.get_mut(&200) {
         answer["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
+    }
+}
+
+/// A data file comes in.
+fn stored(operation: &mut Operation, schemas: &mut Schemas) {
+    let bytes = json!({ "*/*": { "schema": { "description": "The file's bytes." } } });
+    operation.body = Some(json!({ "required": true, "content": bytes }));
+    operation.parameters.push(json!({ "$ref": "#/components/parameters/IfMatch" }));
+    operation.errors.extend([412, 429]);
+    let document = schemas.answer::<FileDocument>();
+    let tag = json!({ "etag": {
+        "description": "The file's digest in double quotes, for `If-Match`.", "schema": { "type": "string" },
+    } });
+    for (status, description) in [(200, "It held these bytes already."), (201, "Stored.")] {
+        operation.answer(status, description, "application/json", &document);
+        if let Some(answer) = operation.answers.get_mut(&status) {
+            answer["headers"] = tag.clone();
+        }
     }
 }
 
@@ -167,6 +220,7 @@ pub(super) fn path_parameter(name: &str) -> Value {
         "alias" => is("The alias.", reference("Name")),
         "signer" => is("What the tenant calls the signer.", reference("Name")),
         "webhook" => is("What the tenant calls the endpoint.", reference("Name")),
+        "file" => is("The data file.", reference("FileName")),
         "key" => is("What a guest asks for it by.", id),
         "from" => is("The region that the data is labelled with.", reference("Name")),
         "to" => is("The region of the destination.", reference("Name")),

@@ -122,7 +122,7 @@ fn security(route: &Route) -> Value {
     match route.access {
         // A token is asked for nothing, and shows more.
         Access::Public if route.path == "/metrics" => json!([{}, { "token": [] }]),
-        Access::Public | Access::Session => json!([]),
+        Access::Public | Access::Session | Access::Signed => json!([]),
         Access::Token => details::one_of_scopes(route.path).iter().map(|&scope| one(scope)).collect(),
         Access::Tenant(scope) => json!([one(scope)]),
         Access::TenantOrOperator(scope) => json!([one(scope), one(Scope::Operator)]),

@@ -74,9 +74,22 @@ impl ProcessModel {
     /// # Errors
     /// As for [`seam::Model::infer`].
     pub async fn infer_timed(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<(Vec<Tensor>, Timing)> {
+        self.infer_at(inputs, deadline, false).await
+    }
+
+    /// The same; `behind`, it gives way to what somebody waits for.
+    ///
+    /// # Errors
+    /// As for [`seam::Model::infer`].
+    pub async fn infer_at(
+        &self,
+        inputs: Vec<Tensor>,
+        deadline: Instant,
+        behind: bool,
+    ) -> Result<(Vec<Tensor>, Timing)> {
         self.signature.check_inputs(&inputs)?;
         let inputs = in_order(&self.signature, inputs);
-        let outputs = self.engine.dispatcher.run(&self.queued, inputs, deadline).await?;
+        let outputs = self.engine.dispatcher.run(&self.queued, inputs, deadline, behind).await?;
         self.memory.store(outputs.memory, Ordering::Relaxed);
         let timing = Timing { queue: outputs.queue, compute: outputs.compute, batch: outputs.batch };
         Ok((outputs.tensors, timing))

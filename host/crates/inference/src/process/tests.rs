@@ -252,3 +252,37 @@ async fn f06_an_upload_that_ends_its_reader_is_refused_and_ends_no_calls() {
 fn pid(model: &ProcessModel) -> rustix::process::Pid {
     rustix::process::Pid::from_raw(model.link().pid as i32).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_gets_what_others_leave() {
+    let processes = processes(4 << 30, Duration::from_secs(20));
+    let model = Arc::new(processes.load(slow().into(), Device::Cpu, "t", "a/slow".into()).await.unwrap());
+    let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let behind: Vec<_> = (0..60)
+        .map(|_| {
+            let (model, done) = (model.clone(), done.clone());
+            tokio::spawn(async move {
+                model.infer_at(vec![ramp(&[120, 120])], soon(), true).await.unwrap();
+                done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            })
+        })
+        .collect();
+    while done.load(std::sync::atomic::Ordering::SeqCst) < 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let before = done.load(std::sync::atomic::Ordering::SeqCst);
+    // As many, of the same tenant and for the same model, behind all of them.
+    let live = (0..40).map(|i| {
+        let model = model.clone();
+        // Shapes of their own, so that none is joined with another.
+        tokio::spawn(async move { model.infer_at(vec![ramp(&[100 + i, 100 + i])], soon(), false).await.unwrap() })
+    });
+    for call in live.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    let passed = done.load(std::sync::atomic::Ordering::SeqCst) - before;
+    assert!(passed <= 15, "{passed} that nobody waits for went before 40 that somebody does");
+    for call in behind {
+        call.await.unwrap();
+    }
+}

@@ -74,7 +74,7 @@ const LEAST: i64 = 1_000;
 /// Visits to members with nothing to run that a pick makes on the side: enough for those that come and go once.
 const PASSES: usize = 4;
 /// Larger weights would only cost precision.
-const MAX_WEIGHT: u32 = 1_000_000;
+const MAX_WEIGHT: u32 = 16_000_000;
 
 impl<X> Rounds<X> {
     pub(super) fn new() -> Self {

@@ -13,6 +13,7 @@ pub use live::Routing;
 pub(crate) use live::{Live, only};
 pub use rollout::PromoteWish;
 pub(crate) use rollout::Rollouts;
+pub(crate) use rollout::seen;
 pub use route::{AliasWish, DeployWish};
 pub use shadow::ShadowFigures;
 pub(crate) use shadow::{Shadowed, Shadows};

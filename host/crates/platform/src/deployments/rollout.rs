@@ -163,7 +163,7 @@ impl Rollout {
 }
 
 /// Figures as the journal keeps them.
-fn seen(version: u64, figures: &Figures) -> Seen {
+pub(crate) fn seen(version: u64, figures: &Figures) -> Seen {
     let micros = |ms: f64| (ms * 1e3).round() as u64;
     let Figures { requests, errors, p50_ms, p99_ms, .. } = *figures;
     Seen { version, requests, errors, p50_us: micros(p50_ms), p99_us: micros(p99_ms) }

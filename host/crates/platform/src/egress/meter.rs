@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aimass_core::event::{Actor, Event};
+use aimass_core::event::{Actor, Event, ObjectUsageRecorded, UsagePruned, UsageRecorded};
 use aimass_core::outgoing::{OutgoingCall, OutgoingError};
 use aimass_core::usage::{Calls, DAY, HOUR, ObjectUsage, Usage};
 use aimass_core::{Name, Result, Tenant};
@@ -235,7 +235,7 @@ impl Meter {
                 (open.changed, open.urgent) = (false, false);
             }
             let usages = open.ended.drain(..).chain(current);
-            let usages = usages.map(|usage| Event::UsageRecorded { tenant: tenant.clone(), usage });
+            let usages = usages.map(|usage| Event::UsageRecorded(UsageRecorded { tenant: tenant.clone(), usage }));
             let refused = open.refused.drain().map(|((plugin, reason, what), count)| {
                 let (tenant, reason) = (tenant.clone(), reason.to_owned());
                 Event::EgressRefused { tenant, plugin, reason, what, count }
@@ -249,9 +249,9 @@ impl Meter {
                     Some(ObjectUsage { hour, name, calls })
                 }));
             }
-            let objects = objects
-                .chunks(TOGETHER)
-                .map(|objects| Event::ObjectUsageRecorded { tenant: tenant.clone(), objects: objects.to_vec() });
+            let objects = objects.chunks(TOGETHER).map(|objects| {
+                Event::ObjectUsageRecorded(ObjectUsageRecorded { tenant: tenant.clone(), objects: objects.to_vec() })
+            });
             events.extend(usages.chain(refused).chain(objects).map(|event| (tenant.clone(), event)));
         }
         events
@@ -260,11 +260,11 @@ impl Meter {
     /// Remembers usage that could not be written.
     fn again(&self, tenant: &Name, event: Event) {
         self.open(tenant, |open| match event {
-            Event::UsageRecorded { usage, .. } if usage.hour == open.usage.hour => {
+            Event::UsageRecorded(UsageRecorded { usage, .. }) if usage.hour == open.usage.hour => {
                 (open.changed, open.urgent) = (true, true);
             }
-            Event::UsageRecorded { usage, .. } => open.ended.push(usage),
-            Event::ObjectUsageRecorded { objects, .. } => {
+            Event::UsageRecorded(UsageRecorded { usage, .. }) => open.ended.push(usage),
+            Event::ObjectUsageRecorded(ObjectUsageRecorded { objects, .. }) => {
                 for object in objects {
                     if object.hour == open.usage.hour {
                         open.changed_objects.insert(object.name);
@@ -311,7 +311,7 @@ impl Platform {
                 let oldest = state.usages(&tenant, 0, 1)?.first().map(|usage| usage.hour);
                 let oldest_of = state.object_usages(&tenant, 0, None, 1)?.first().map(|usage| usage.hour);
                 let old = oldest.into_iter().chain(oldest_of).any(|hour| hour < before);
-                Ok((old.then_some(Event::UsagePruned { tenant, before }), ()))
+                Ok((old.then_some(Event::UsagePruned(UsagePruned { tenant, before })), ()))
             });
             if let Err(fault) = pruned.await {
                 tracing::warn!(%fault, "old usage was not forgotten yet");

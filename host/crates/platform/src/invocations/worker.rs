@@ -151,13 +151,13 @@ impl Platform {
         let longest = self.limits.deadline + SLACK / 2;
         let Ok(ran) = tokio::time::timeout(longest, runner.run(attempt)).await else {
             let fault = Fault::new(Code::Unavailable, "the attempt did not end in time");
-            return self.verdict(row, None, Some(&fault));
+            return self.ending(row, None, Some(&fault));
         };
-        self.verdict(row, Some(ran.answer), ran.fault.as_ref())
+        self.ending(row, Some(ran.answer), ran.fault.as_ref())
     }
 
     /// What becomes of the call, and how long that is kept.
-    fn verdict(&self, row: &ItemRow, answer: Option<StoredAnswer>, fault: Option<&Fault>) -> Result<(Ending, u64)> {
+    fn ending(&self, row: &ItemRow, answer: Option<StoredAnswer>, fault: Option<&Fault>) -> Result<(Ending, u64)> {
         let now = self.invocations.now();
         let age = Duration::from_millis(now.saturating_sub(row.created_ms));
         let tries = Tries { attempt: row.attempts, most: row.max_attempts, age };

@@ -16,6 +16,7 @@ pub(crate) mod aead;
 mod key_file;
 mod keyring;
 mod keys;
+pub(crate) mod pieces;
 pub(crate) mod stream;
 mod value;
 mod vault;

@@ -18,13 +18,13 @@ use aws_lc_rs::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 use super::aead::{DataKey, SALT, TAG, derive, fill};
 use crate::failure::io_fault;
 
-const MAGIC: &[u8; 8] = b"AIMASSB\x01";
+pub(super) const MAGIC: &[u8; 8] = b"AIMASSB\x01";
 /// Bytes before the first piece.
-const HEADER: usize = MAGIC.len() + SALT;
+pub(super) const HEADER: usize = MAGIC.len() + SALT;
 /// Plain bytes of a piece.
-const PIECE: usize = 128 << 10;
+pub(super) const PIECE: usize = 128 << 10;
 /// Bytes of the checksum.
-const SUM: usize = 4;
+pub(super) const SUM: usize = 4;
 
 /// Seals what is written to it.
 pub(crate) struct Sealer {

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aimass_core::data::{FileName, Format};
 use aimass_core::event::{
-    AliasDeleted, AliasSet, Canary, Change, DataKeysRewrapped, Deployment, Limits, Route, Sealed, SecretDeleted,
-    SecretSet, Settings, Share, TenantErased, UploadWish, VersionDeleted,
+    AliasDeleted, AliasSet, BatchWork, Canary, Change, DataKeysRewrapped, Deployment, FileDeleted, FileStored,
+    JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork, Limits, OnError, Route, RowErrors,
+    Sealed, SecretDeleted, SecretSet, Settings, Share, TenantErased, UploadWish, VersionDeleted,
 };
 use aimass_core::identity::{Issuer, KeySource, Revocation};
 use proptest::prelude::*;
@@ -37,6 +39,12 @@ enum Step {
     Fail(u8, u8),
     Signer(u8, u8, bool),
     Require(u8, bool),
+    Trigger(u8, u8, u8),
+    File(u8, u8, bool),
+    Job(u8, u8),
+    Advance(u8, u8),
+    Restart(u8, u8),
+    EndJob(u8, u8, bool),
     Alias(u8, u8, u8, bool),
     GoBack(u8, u8, u64),
     DropAlias(u8, u8),
@@ -66,6 +74,12 @@ fn step() -> impl Strategy<Value = Step> {
         (t2.clone(), 0..5u8).prop_map(|(t, id)| Step::Fail(t, id)),
         (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, s, add)| Step::Signer(t, s, add)),
         (t2.clone(), any::<bool>()).prop_map(|(t, required)| Step::Require(t, required)),
+        (t2.clone(), 0..3u8, 0..6u8).prop_map(|(t, n, what)| Step::Trigger(t, n, what)),
+        (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, f, there)| Step::File(t, f, there)),
+        (t2.clone(), 0..3u8).prop_map(|(t, id)| Step::Job(t, id)),
+        (t2.clone(), 0..3u8).prop_map(|(t, id)| Step::Advance(t, id)),
+        (t2.clone(), 0..3u8).prop_map(|(t, id)| Step::Restart(t, id)),
+        (t2.clone(), 0..3u8, any::<bool>()).prop_map(|(t, id, done)| Step::EndJob(t, id, done)),
         (t2.clone(), 0..4u8, 1..4u8, any::<bool>()).prop_map(|(t, o, v, canary)| Step::Alias(t, o, v, canary)),
         (t2.clone(), 0..4u8, 1..4u64).prop_map(|(t, o, number)| Step::GoBack(t, o, number)),
         (t2.clone(), 0..4u8).prop_map(|(t, o)| Step::DropAlias(t, o)),
@@ -124,6 +138,28 @@ async fn a_rollback_goes_past_canaries_and_further_back_each_time() {
     store.close().await;
 }
 
+fn file(n: u8) -> FileName {
+    format!("f{n}.csv").parse().unwrap()
+}
+
+fn work(n: u8) -> JobWork {
+    JobWork::Batch(BatchWork {
+        target: name("model"),
+        version: 1,
+        input: file(0),
+        input_digest: Digest::of(b"in"),
+        input_size: 2,
+        input_format: Format::Csv,
+        output: file(n),
+        output_format: Format::Parquet,
+        columns: [("x".to_owned(), vec!["a".to_owned()])].into(),
+        keep: None,
+        batch_size: 256,
+        checkpoint_rows: 1_000,
+        on_error: OnError::Skip,
+    })
+}
+
 async fn take(store: &Store, step: Step) {
     let t = |n: u8| name(&format!("t{n}"));
     let o = |n: u8| name(&format!("o{n}"));
@@ -157,6 +193,27 @@ async fn take(store: &Store, step: Step) {
             Step::Signer(n, s, true) => Event::SignerAdded { tenant: t(n), signer: o(s), key: s.to_string() },
             Step::Signer(n, s, false) => Event::SignerRemoved { tenant: t(n), signer: o(s) },
             Step::Require(n, required) => Event::SignaturesRequired { tenant: t(n), required },
+            Step::File(n, f, true) => {
+                Event::FileStored(FileStored { tenant: t(n), name: file(f), digest: Digest::of(&[f]), size: 1 })
+            }
+            Step::File(n, f, false) => Event::FileDeleted(FileDeleted { tenant: t(n), name: file(f) }),
+            Step::Job(n, id) => Event::JobCreated(JobCreated { tenant: t(n), id: id.to_string(), work: work(id) }),
+            Step::Advance(n, id) => {
+                let rows = state.job(&Tenant::vouched_for(t(n)), &id.to_string())?.map_or(0, |row| row.rows) + 7;
+                let part = JobPart { rows, digest: Digest::of(&[id]), size: 1 };
+                let mut errors = RowErrors::default();
+                errors.add(rows, "is null");
+                Event::JobAdvanced(JobAdvanced { tenant: t(n), id: id.to_string(), part, errors })
+            }
+            Step::Restart(n, id) => Event::JobRestarted(JobRestarted { tenant: t(n), id: id.to_string() }),
+            Step::EndJob(n, id, done) => {
+                let outcome = match done {
+                    true => JobOutcome::Done { rows: 9, digest: Digest::of(&[id]), size: 2 },
+                    false => JobOutcome::Cancelled,
+                };
+                let errors = RowErrors::default();
+                Event::JobEnded(JobEnded { tenant: t(n), id: id.to_string(), outcome, errors })
+            }
             Step::Delete(n, object) => Event::ObjectDeleted { tenant: t(n), name: o(object) },
             Step::Settings(n, object, v) if v % 3 == 0 => {
                 // As a release wrote them before they were sealed.
@@ -221,6 +278,7 @@ async fn take(store: &Store, step: Step) {
             Step::Role(n, role, true) => {
                 Event::RoleSet { tenant: t(n), name: o(role), scopes: vec!["models:read".to_owned()] }
             }
+            Step::Trigger(n, trigger, what) => super::triggers::some(t(n), o(trigger), what),
             Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
             Step::Alias(n, object, version, canary) => alias_set(t(n), o(object), route(version.into(), canary), None),
             Step::GoBack(n, object, number) => alias_set(t(n), o(object), route(1, false), Some(number)),

@@ -6,6 +6,7 @@ mod faults;
 mod index;
 mod keys;
 mod sealing;
+mod triggers;
 mod usage;
 mod writes;
 

@@ -1,6 +1,6 @@
 //! Usage in the view: by the hour, by what is called, and pruned.
 
-use aimass_core::event::Event;
+use aimass_core::event::{Event, ObjectUsageRecorded, UsagePruned, UsageRecorded};
 use aimass_core::usage::{Calls, HOUR, ObjectUsage, Usage};
 
 use super::{created, name, open, record, tenant, version};
@@ -22,9 +22,11 @@ async fn hours_are_replaced_listed_and_pruned_also_by_a_rebuild() {
     };
     for (hour, functions) in [(1, 5), (2, 6), (2, 7), (9, 1)] {
         let usage = used(hour, functions);
-        record(&store, Event::UsageRecorded { tenant: name("acme"), usage }).await.unwrap();
+        record(&store, Event::UsageRecorded(UsageRecorded { tenant: name("acme"), usage })).await.unwrap();
         let objects = vec![object(hour, "b", functions), object(hour, "a", 1)];
-        record(&store, Event::ObjectUsageRecorded { tenant: name("acme"), objects }).await.unwrap();
+        record(&store, Event::ObjectUsageRecorded(ObjectUsageRecorded { tenant: name("acme"), objects }))
+            .await
+            .unwrap();
     }
     let acme = name("acme");
     let hours = |store: &crate::Store| store.state().usages(&acme, 0, 10).unwrap();
@@ -33,7 +35,7 @@ async fn hours_are_replaced_listed_and_pruned_also_by_a_rebuild() {
     assert_eq!(behind, [object(2, "b", 7), object(9, "a", 1), object(9, "b", 1)]);
     assert_eq!(store.state().object_usages(&acme, 2 * HOUR, None, 10).unwrap().len(), 4);
 
-    record(&store, Event::UsagePruned { tenant: name("acme"), before: 2 * HOUR }).await.unwrap();
+    record(&store, Event::UsagePruned(UsagePruned { tenant: name("acme"), before: 2 * HOUR })).await.unwrap();
     assert_eq!(hours(&store), [used(2, 7), used(9, 1)]);
     assert_eq!(store.state().object_usages(&acme, 0, None, 10).unwrap().len(), 4);
     store.close().await;

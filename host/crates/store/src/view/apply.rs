@@ -193,6 +193,12 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
             let object = living(state, tenant, name)?;
             put(&mut out, keys::object(tenant, name), &ObjectRow { public: *public, ..object })?;
         }
+        Event::FileStored(_)
+        | Event::FileDeleted(_)
+        | Event::JobCreated(_)
+        | Event::JobAdvanced(_)
+        | Event::JobRestarted(_)
+        | Event::JobEnded(_) => super::jobs::changes(state, record, &mut out)?,
         Event::QuotaWarned { .. } => super::quotas::changes(state, &record.event, &mut out)?,
         Event::EgressAllowed { .. }
         | Event::EgressRuleRemoved { .. }
@@ -200,9 +206,12 @@ pub(crate) fn changes(state: &State<'_>, record: &Record) -> Result<Changes> {
         | Event::TransferAllowed { .. }
         | Event::TransferRuleRemoved { .. }
         | Event::EgressRefused { .. }
-        | Event::UsageRecorded { .. }
-        | Event::ObjectUsageRecorded { .. }
-        | Event::UsagePruned { .. } => super::egress::changes(state, &record.event, &mut out)?,
+        | Event::UsageRecorded(_)
+        | Event::ObjectUsageRecorded(_)
+        | Event::UsagePruned(_) => super::egress::changes(state, &record.event, &mut out)?,
+        Event::TriggerSet(_) | Event::TriggerDeleted(_) | Event::TriggerPaused(_) | Event::TriggerFired(_) => {
+            super::triggers::changes(state, record, &mut out)?
+        }
         Event::WebhookSet { .. } | Event::WebhookRemoved { .. } => super::webhooks::changes(state, record, &mut out)?,
     }
     Ok(out)

@@ -1,6 +1,6 @@
 //! What the view tells of egress: rules, regions, and what was used.
 
-use aimass_core::event::Event;
+use aimass_core::event::{Event, ObjectUsageRecorded, UsagePruned, UsageRecorded};
 use aimass_core::policy::{EgressRule, TransferRule};
 use aimass_core::usage::{ObjectUsage, Usage};
 use aimass_core::{Fault, Name, Result, Tenant};
@@ -146,17 +146,17 @@ pub(super) fn changes(state: &State<'_>, event: &Event, out: &mut Changes) -> Re
             is_there(&key)?;
             out.push((key, None));
         }
-        Event::UsageRecorded { tenant, usage: used } => {
+        Event::UsageRecorded(UsageRecorded { tenant, usage: used }) => {
             must_exist(state, tenant)?;
             put(out, usage(tenant, used.hour), used)?;
         }
-        Event::ObjectUsageRecorded { tenant, objects } => {
+        Event::ObjectUsageRecorded(ObjectUsageRecorded { tenant, objects }) => {
             must_exist(state, tenant)?;
             for used in objects {
                 put(out, usage_of(tenant, used.hour, &used.name), used)?;
             }
         }
-        Event::UsagePruned { tenant, before } => {
+        Event::UsagePruned(UsagePruned { tenant, before }) => {
             for used in state.rows(&rows("usage", tenant), None, usize::MAX, |used: &Usage| used.hour < *before)? {
                 out.push((usage(tenant, used.hour), None));
             }

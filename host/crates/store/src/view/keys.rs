@@ -4,6 +4,7 @@
 //! id, an idempotency key) comes last. So no two rows share a key, and rows of a tenant stand together.
 
 use aimass_core::Name;
+use aimass_core::data::FileName;
 
 pub(super) const APPLIED: &[u8] = b"\0applied";
 
@@ -118,6 +119,39 @@ pub(super) fn signer(tenant: &Name, name: &Name) -> Vec<u8> {
 
 pub(super) fn signatures_required(tenant: &Name) -> Vec<u8> {
     tagged("signatures-required", tenant)
+}
+
+pub(super) fn all_files() -> Vec<u8> {
+    b"\x01file\0".to_vec()
+}
+
+pub(super) fn files(tenant: &Name) -> Vec<u8> {
+    tagged("file", tenant)
+}
+
+pub(super) fn file(tenant: &Name, name: &FileName) -> Vec<u8> {
+    joined(files(tenant), name.as_str().as_bytes())
+}
+
+pub(super) fn all_jobs() -> Vec<u8> {
+    b"\x01job\0".to_vec()
+}
+
+pub(super) fn jobs(tenant: &Name) -> Vec<u8> {
+    tagged("job", tenant)
+}
+
+pub(super) fn job(tenant: &Name, id: &str) -> Vec<u8> {
+    joined(jobs(tenant), id.as_bytes())
+}
+
+/// The pieces of a job. An id is of hex digits, and holds no NUL.
+pub(super) fn job_parts(tenant: &Name, id: &str) -> Vec<u8> {
+    joined(joined(tagged("job-part", tenant), id.as_bytes()), b"\0")
+}
+
+pub(super) fn job_part(tenant: &Name, id: &str, number: u64) -> Vec<u8> {
+    joined(job_parts(tenant, id), &number.to_be_bytes())
 }
 
 fn joined(mut prefix: Vec<u8>, rest: &[u8]) -> Vec<u8> {

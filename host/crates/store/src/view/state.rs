@@ -146,7 +146,7 @@ impl<'a> State<'a> {
         found.map_or(Ok(None), |found| self.version(tenant, &found.name, found.version))
     }
 
-    /// Every blob that a version or an upload under way names, by tenant, with its size.
+    /// Every blob that a version, an upload under way, a data file or a job names, by tenant, with its size.
     pub(crate) fn live_blobs(&self) -> Result<BTreeMap<(String, Digest), u64>> {
         let mut live = BTreeMap::new();
         let mut failed = None;
@@ -163,6 +163,10 @@ impl<'a> State<'a> {
         for row in self.uploads_under_way()? {
             live.insert((row.tenant.to_string(), row.digest), row.size);
         }
+        for (tenant, digest, size) in self.trigger_blobs()? {
+            live.insert((tenant.to_string(), digest), size);
+        }
+        self.data_blobs(&mut live)?;
         failed.map_or(Ok(live), Err)
     }
 
