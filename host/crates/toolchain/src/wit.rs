@@ -33,9 +33,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_worlds_and_all_that_they_name_are_there() {
+    fn the_worlds_and_all_that_they_name_are_there() {
         let all: Vec<(String, &str)> = files().collect();
-        assert!(all[0].1.contains("world model {") && all[0].1.contains("world http {"));
+        for world in ["model", "event", "http"] {
+            assert!(all[0].1.contains(&format!("world {world} {{")), "{world}");
+        }
         for package in ["aimass:plugin", "wasi:http", "wasi:io", "wasi:clocks", "wasi:nn", "wasi:config"] {
             assert!(all.iter().any(|(_, text)| text.contains(&format!("package {package}@"))), "{package}");
         }

@@ -142,6 +142,32 @@ fn packages_of_a_virtual_environment_and_bundles_of_a_build_script_become_part_o
 }
 
 #[test]
+fn a_script_that_is_told_of_events_is_a_component() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = "from wit_world import exports\n\n\nclass Events(exports.Events):\n    def handle(self, event):\n        \
+        print(event.type, event.id)\n";
+    let javascript = "export const events = { handle: (event) => console.log(event.type, event.id) };\n";
+    let files = [
+        ("python/app.py", python),
+        ("python/pyproject.toml", "[tool.aimass]\nworld = \"event\"\n"),
+        ("javascript/app.js", javascript),
+        ("javascript/package.json", r#"{"type":"module","aimass":{"world":"event"}}"#),
+    ];
+    for (path, text) in files {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    for language in ["python", "javascript"] {
+        let component = built(&dir.path().join(language));
+        assert!(component.starts_with(COMPONENT));
+        // The export's name stands in the component as it is.
+        let wanted = b"aimass:plugin/events@0.1.0";
+        assert!(component.windows(wanted.len()).any(|part| part == wanted), "{language}");
+    }
+}
+
+#[test]
 fn two_builds_at_once_both_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let projects = ["a", "b"].map(|folder| dir.path().join(folder).join("same-name"));

@@ -16,6 +16,8 @@ pub(super) enum World {
     /// Called like a model.
     #[default]
     Model,
+    /// Told of events.
+    Event,
     /// An HTTP function.
     Http,
 }
@@ -25,6 +27,7 @@ impl World {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Model => "model",
+            Self::Event => "event",
             Self::Http => "http",
         }
     }
