@@ -222,8 +222,4 @@ fn a_shadow_gets_copies_and_its_answers_are_only_compared() {
         assert_eq!(answer.json()["outputs"][0]["data"], json!(["a", "b"]));
         acme.get(alias).expect(200).json()["compared"]["failed"].as_u64().unwrap() > 0
     });
-    acme.put("/api/v1/plugins/greet", guests::hello()).expect(201);
-    acme.put("/api/v1/plugins/greet?allow-new-imports=true", guests::probe()).expect(201);
-    let functions = json!({ "version": 1, "shadow": 2 });
-    acme.put_json("/api/v1/plugins/greet/aliases/prod", &functions).problem(422, "unsupported_operation");
 }

@@ -375,12 +375,12 @@ fn figures(alias: &Value) -> String {
 /// How the shadow compares.
 fn compared(alias: &Value) -> Option<String> {
     let compared = Some(&alias["compared"]).filter(|compared| !compared.is_null())?;
-    let [equal, different, failed, dropped] =
-        ["equal", "different", "failed", "dropped"].map(|field| output::cell(&compared[field]));
+    let [equal, different, failed, dropped, not_compared] =
+        ["equal", "different", "failed", "dropped", "not_compared"].map(|field| output::cell(&compared[field]));
     let largest = compared["largest_difference"].as_f64().map_or("not a number".to_owned(), |far| far.to_string());
     Some(format!(
         "the shadow's answers: {equal} equal, {different} different (by {largest} at most), {failed} failed, {dropped} \
-         not copied"
+         not copied, {not_compared} not comparable"
     ))
 }
 

@@ -167,7 +167,8 @@ fn figures(alias: &AliasDocument) -> Markup {
         @if let Some(compared) = &alias.compared {
             p.hint {
                 "The shadow’s answers: " (compared.equal) " equal, " (compared.different) " different, "
-                (compared.failed) " failed, " (compared.dropped) " not copied"
+                (compared.failed) " failed, " (compared.dropped) " not copied, "
+                (compared.not_compared) " not comparable"
             }
         }
     }

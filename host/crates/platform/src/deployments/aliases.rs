@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::rollout::compile;
 use super::route::{AliasWish, DeployWish};
-use super::shadow::{ShadowFigures, unsupported};
+use super::shadow::{ShadowFigures, is_called, unsupported};
 use crate::objects::{PAGE, Page, live};
 use crate::window::Figures;
 use crate::{Asked, Platform, Scope};
@@ -251,7 +251,7 @@ impl Platform {
                 let deployment = decide(state, now.as_ref())?;
                 if let Some(shadow) = deployment.route.shadow {
                     let version = state.version(&owner, &object, shadow)?;
-                    if version.is_some_and(|version| version.inspection.signature.is_none()) {
+                    if version.is_some_and(|version| !is_called(&version.inspection)) {
                         return Err(unsupported(&object, shadow));
                     }
                 }

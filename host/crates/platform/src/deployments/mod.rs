@@ -6,6 +6,7 @@ mod live;
 mod rollout;
 mod route;
 mod shadow;
+mod shadow_function;
 
 pub use aliases::{AliasDocument, DeploymentDocument, VersionFigures};
 pub use diff::{Changed, DiffDocument, Names, PortChange};
@@ -17,3 +18,4 @@ pub(crate) use rollout::seen;
 pub use route::{AliasWish, DeployWish};
 pub use shadow::ShadowFigures;
 pub(crate) use shadow::{Shadowed, Shadows};
+pub(crate) use shadow_function::AnswerCopy;
