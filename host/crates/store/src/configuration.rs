@@ -26,16 +26,16 @@ pub struct SealedConfiguration {
 }
 
 impl Store {
-    /// A plugin's newest configuration, or that of a number; an empty one if it has none.
+    /// A plugin's newest configuration, or that of a number; an empty one if it has none, and for the number 0.
     ///
     /// # Errors
-    /// `not_found` for a number that there is not; `integrity` if a value is missing.
+    /// `not_found` for a number that there is not, or no longer; `integrity` if a value is missing.
     pub fn configuration(&self, tenant: &Tenant, plugin: &Name, number: Option<u64>) -> Result<SealedConfiguration> {
         let state = self.state();
         let row = match (state.configuration(tenant, plugin, number)?, number) {
             (Some(row), _) => row,
-            (None, Some(_)) => return Err(Fault::not_found()),
-            (None, None) => ConfigurationRow::default(),
+            (None, Some(1..)) => return Err(Fault::not_found()),
+            (None, _) => ConfigurationRow::default(),
         };
         let value = |number| {
             let missing = || {

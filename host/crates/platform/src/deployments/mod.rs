@@ -3,13 +3,14 @@
 mod aliases;
 mod diff;
 mod live;
+mod pinning;
 mod rollout;
 mod route;
 mod shadow;
 mod shadow_function;
 
 pub use aliases::{AliasDocument, DeploymentDocument, VersionFigures};
-pub use diff::{Changed, DiffDocument, Names, PortChange};
+pub use diff::{Changed, DiffDocument, KeyChanges, Names, PortChange, Side};
 pub use live::Routing;
 pub(crate) use live::{Live, only};
 pub use rollout::PromoteWish;
