@@ -1,5 +1,14 @@
 //! The command line: one file a command.
 
+/// As `std`'s, but that a reader who has seen enough (`| head`) ends the command without a word.
+macro_rules! println {
+    ($($text:tt)*) => { $crate::cli::output::line(format_args!($($text)*)) };
+}
+/// The same without an end of the line.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::output::text(format_args!($($text)*)) };
+}
+
 mod audit;
 mod backup;
 mod client;

@@ -105,7 +105,7 @@ pub(crate) async fn model(
 }
 
 fn ask(visit: &Visit) -> Ask {
-    Ask { caller: visit.caller.clone(), request: visit.request.clone() }
+    Ask::new(visit.caller.clone(), visit.request.clone())
 }
 
 /// How far an upload is that is compiled in the background.
@@ -145,7 +145,7 @@ fn state(upload: &UploadDocument) -> Markup {
                 dt { "Digest" } dd { (parts::digest(&upload.digest)) }
             }
             @if let Some(fault) = &upload.failure {
-                p.notice.bad { strong { (fault.code().title()) } ": " (fault.detail()) }
+                p.notice.bad role="alert" { strong { (fault.code().title()) } ": " (fault.detail()) }
                 p { a href={ "/console/upload-plugin?name=" (name) } { "Upload another file" } }
             }
             @if let Some(path) = &ready { p { a href=(path) { "To the plugin" } } }

@@ -79,21 +79,28 @@ pub struct BatchRequest {
 }
 
 impl Platform {
-    /// Accepts a job. It is durable when this returns, and begins when it is its turn.
+    /// Accepts a job under this id. It is durable when this returns, and begins when it is its turn. One that was
+    /// accepted before for the same work is shown: an attempt of a call may come twice.
     ///
     /// # Errors
     /// `not_found` for what it refers to; `insufficient_scope` if the token may not call the target; `invalid_request`;
     /// `rate_limited` if the tenant has too many jobs already.
-    pub async fn create_job(self: &Arc<Self>, asked: Asked<'_>, request: JobRequest) -> Result<JobDocument> {
+    pub async fn create_job(self: &Arc<Self>, asked: Asked<'_>, id: &str, request: JobRequest) -> Result<JobDocument> {
         let tenant = asked.tenant(Scope::JobsWrite)?.clone();
         let JobRequest::Batch(request) = request;
         let work = JobWork::Batch(self.batch_work(asked, &tenant, request)?);
-        let (id, owner) = (asked.request.to_owned(), tenant.clone());
+        let owner = tenant.clone();
         let row = self
             .store
             .write(asked.actor(), {
-                let (id, actor, tenant, work) = (id.clone(), asked.actor(), tenant.name().clone(), work.clone());
+                let (id, actor, tenant) = (id.to_owned(), asked.actor(), tenant.name().clone());
                 move |state| {
+                    if let Some(row) = state.job(&owner, &id)? {
+                        return match row.work == work {
+                            true => Ok((None, None)),
+                            false => Err(Fault::new(Code::Conflict, "another job has this id")),
+                        };
+                    }
                     let waiting = state.jobs(&owner, None, usize::MAX)?;
                     if waiting.iter().filter(|row| row.outcome.is_none()).count() >= WAITING {
                         let detail = format!("{WAITING} of the tenant's jobs wait or run already");
@@ -101,12 +108,14 @@ impl Platform {
                     }
                     let created = JobCreated { tenant: tenant.clone(), id: id.clone(), work: work.clone() };
                     let row = JobRow::new(tenant, id, work, actor);
-                    Ok((Some(Event::JobCreated(created)), row))
+                    Ok((Some(Event::JobCreated(created)), Some(row)))
                 }
             })
             .await?;
-        self.start_job(tenant.clone(), row);
-        self.show_job(&tenant, &id)
+        if let Some(row) = row {
+            self.start_job(tenant.clone(), row);
+        }
+        self.show_job(&tenant, id)
     }
 
     /// Checks what can be checked before the file is read, and fixes version, settings and bytes.
