@@ -106,7 +106,7 @@ impl Directory {
     /// The same version with the configuration of that number; as it is without one.
     ///
     /// # Errors
-    /// `integrity` if that is missing.
+    /// `not_found` if that is gone: what something runs with is kept, so the plugin went meanwhile.
     pub(crate) fn with_configuration(
         &self,
         tenant: &Tenant,
@@ -114,11 +114,7 @@ impl Directory {
         number: Option<u64>,
     ) -> Result<Arc<Resolved>> {
         let Some(number) = number.filter(|number| *number != version.configuration) else { return Ok(version) };
-        let settings = self.store.configuration(tenant, &version.name, Some(number)).map_err(|fault| {
-            // What something runs with is kept.
-            let cause = format!("the configuration {number} of {tenant}/{}: {fault}", version.name);
-            Fault::new(Code::Integrity, "a stored configuration is missing").caused_by(cause)
-        })?;
+        let settings = self.store.configuration(tenant, &version.name, Some(number))?;
         Ok(Arc::new(Resolved { settings: Arc::new(settings), configuration: number, ..(*version).clone() }))
     }
 

@@ -124,8 +124,8 @@ impl Platform {
         self.show_alias(tenant, (kind, name), alias)
     }
 
-    /// Lets an alias say something else; the next call sees it. Versions that it serves already stay with their settings,
-    /// others take the newest, unless the wish says which. `expected` is the number of the deployment that it
+    /// Lets an alias say something else; the next call sees it. Versions that it serves already stay with their
+    /// settings, others take the newest, unless the wish says which. `expected` is the number of the deployment that it
     /// must have been made by so far.
     ///
     /// # Errors
