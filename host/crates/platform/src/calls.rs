@@ -310,8 +310,8 @@ impl Platform {
                 }
                 response.extensions_mut().insert(ServedVersion(resolved.version));
                 // Answers that have no body, by their status or by what was asked for.
-                let status = response.status();
-                let empty = to_head || matches!(status.as_u16(), 204 | 304);
+                let status = response.status().as_u16();
+                let empty = to_head || matches!(status, 204 | 304);
                 let copied = copied.map(|call| Box::new(call.answered(&tenant, &options, &request_id, status, empty)));
                 Ok(watched(response, watch, empty, copied))
             }

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use aimass_core::{Result, Tenant};
 use bytes::Bytes;
+use http::Request;
 use http::request::Parts;
-use http::{Request, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::OwnedSemaphorePermit;
@@ -55,7 +55,7 @@ pub(crate) struct AnswerCopy {
     tenant: Tenant,
     options: CallOptions,
     request: Arc<str>,
-    status: StatusCode,
+    status: u16,
     /// The caller gets the head alone.
     empty: bool,
     read: Read,
@@ -108,7 +108,7 @@ impl CopiedCall {
         tenant: &Tenant,
         options: &CallOptions,
         request: &Arc<str>,
-        status: StatusCode,
+        status: u16,
         empty: bool,
     ) -> AnswerCopy {
         let recorder = self.version.recorder.clone();
@@ -153,8 +153,9 @@ impl AnswerCopy {
         let plugin = platform.loaded_plugin(&self.tenant, version).await?;
         let call = platform.call(&self.tenant, version, &self.options, &self.request);
         let response = platform.sandbox.http(&plugin, call, request).await?;
-        if response.status() != self.status || self.empty {
-            return Ok(response.status() == self.status);
+        let status = response.status().as_u16();
+        if status != self.status || self.empty {
+            return Ok(status == self.status);
         }
         let (mut body, mut read) = (response.into_body(), Read::default());
         while let Some(frame) = body.frame().await {
