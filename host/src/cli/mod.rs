@@ -32,6 +32,7 @@ mod logs;
 mod objects;
 mod openapi;
 mod output;
+mod pinned;
 mod read;
 mod secrets;
 mod serve;
