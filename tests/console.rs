@@ -414,9 +414,13 @@ fn a_person_uses_it_in_a_browser() {
     assert_eq!(acme.get("/api/v1/models/picture").expect(200).json()["latest_version"], 1);
     assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"][0]["host"], "api.example.com");
     let alias = acme.get("/api/v1/plugins/greet/aliases/prod").expect(200).json();
-    assert_eq!(alias["split"], json!([{ "version": 1, "weight": 100 }]), "rolled back: {alias}");
+    assert_eq!(alias["split"], json!([{ "version": 1, "weight": 100, "configuration": 0 }]), "rolled back: {alias}");
     let history = acme.get("/api/v1/plugins/greet/deployments").expect(200).json();
-    assert_eq!(history["items"][1]["route"]["split"][1], json!({ "version": 2, "weight": 40 }), "{history}");
+    assert_eq!(
+        history["items"][1]["route"]["split"][1],
+        json!({ "version": 2, "weight": 40, "configuration": 0 }),
+        "{history}"
+    );
     let limits = operator.get("/api/v1/tenants/acme").expect(200).json()["limits"].clone();
     assert_eq!(limits, json!({ "calls": 50 }));
 }

@@ -16,6 +16,7 @@ mod compile;
 mod completions;
 mod demo;
 mod deploy;
+mod dev;
 mod doctor;
 mod egress;
 mod engine;
@@ -31,6 +32,7 @@ mod logs;
 mod objects;
 mod openapi;
 mod output;
+mod pinned;
 mod read;
 mod secrets;
 mod serve;
@@ -122,6 +124,8 @@ enum Command {
     Build(guest::Build),
     /// Upload a plugin: a project (built first) or a component
     Push(guest::Push),
+    /// Build, upload and call a plugin anew whenever a file of it changes
+    Dev(dev::Dev),
     /// Call a plugin or a model
     Invoke(invoke::Invoke),
     /// List asynchronous calls, show what came of them, cancel and retry them
@@ -241,6 +245,7 @@ pub(crate) fn run() -> ExitCode {
             Command::New(c) => c.run(json),
             Command::Build(c) => c.run(json).map(drop),
             Command::Push(c) => c.run(&connection.open()?, json).await,
+            Command::Dev(c) => c.run(connection, json).await,
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
             Command::Invocations(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,

@@ -220,7 +220,7 @@ impl Platform {
         if by.tenant()?.name() != tenant {
             return Err(Fault::not_found());
         }
-        let (_, resolved) = self.function_access(Some(by), tenant, reference, routing)?;
+        let (_, resolved, _) = self.function_access(Some(by), tenant, reference, routing)?;
         resolved.is_function()
     }
 

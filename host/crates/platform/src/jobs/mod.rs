@@ -10,7 +10,7 @@ mod running;
 use std::sync::Arc;
 
 use aimass_core::data::{FileName, Format};
-use aimass_core::event::{BatchWork, Event, JobCreated, JobWork, OnError};
+use aimass_core::event::{BatchWork, Event, JobCreated, JobWork, Kind, OnError};
 use aimass_core::{Code, Fault, ObjectRef, Result, Selector, Tenant};
 use aimass_store::JobRow;
 use schemars::JsonSchema;
@@ -49,7 +49,7 @@ pub enum JobRequest {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
-    /// A model or a plugin: `name`, `name@3`, `name:prod`. It is the version of now that runs.
+    /// A model or a plugin: `name`, `name@3`, `name:prod`. It is the version of now that runs, with its settings.
     pub target: String,
     /// The data file with the rows.
     pub input: FileName,
@@ -118,7 +118,7 @@ impl Platform {
         self.show_job(&tenant, id)
     }
 
-    /// Checks what can be checked before the file is read, and fixes versions and bytes.
+    /// Checks what can be checked before the file is read, and fixes version, settings and bytes.
     fn batch_work(&self, asked: Asked<'_>, tenant: &Tenant, request: BatchRequest) -> Result<BatchWork> {
         let BatchRequest { target, input, output, input_format, format, columns, keep, on_error, .. } = request;
         asked.by.require(Scope::DataRead)?;
@@ -154,6 +154,7 @@ impl Platform {
         Ok(BatchWork {
             target: servable.name().parse()?,
             version: servable.version(),
+            configuration: (servable.kind() == Kind::Plugin).then_some(servable.0.configuration),
             input_format: told(input_format, &input, "input_format")?,
             output_format: told(format, &output, "format")?,
             input,
@@ -241,13 +242,14 @@ impl Platform {
         Ok(())
     }
 
-    /// The version that a job runs.
+    /// The version that a job runs, with the settings that it was accepted with.
     fn job_target(&self, tenant: &Tenant, work: &BatchWork) -> Result<Arc<crate::directory::Resolved>> {
         let reference = ObjectRef { name: work.target.clone(), selector: Selector::Version(work.version) };
         let found = self.directory.resolve(tenant, &reference, &Routing::main());
-        found.map(|(resolved, _)| resolved).map_err(|fault| match fault.code() {
+        let (resolved, _) = found.map_err(|fault| match fault.code() {
             Code::NotFound => Fault::new(Code::NotFound, format!("`{reference}` is not there any more")),
             _ => fault,
-        })
+        })?;
+        self.directory.with_configuration(tenant, resolved, work.configuration)
     }
 }
