@@ -45,6 +45,15 @@ guests! {
     ocr = "plugins/ocr";
 }
 
+/// Whether guests in JavaScript can be built here; says so where not.
+pub fn javascript() -> bool {
+    let here = std::process::Command::new("npm").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !here {
+        println!("skipped: there is no Node.js here (apt-get install nodejs npm)");
+    }
+    here
+}
+
 /// The component of `plugins/text-embedding`, with its vocabulary built in.
 pub fn text_embedding() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
