@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod bucket;
 mod client;
 mod compile;
 mod completions;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Seen;
+use super::{BucketSource, Sealed, Seen};
 use crate::{Digest, Name};
 
 /// Something that runs by itself.
@@ -29,6 +29,8 @@ pub enum TriggerSource {
     Webhook(WebhookSource),
     /// When an object arrives in a folder.
     Object(ObjectSource),
+    /// When an object arrives in a bucket.
+    Bucket(BucketSource),
     /// When figures of a plugin or model begin to fulfil a condition.
     Metric(MetricSource),
 }
@@ -41,6 +43,7 @@ impl TriggerSource {
             Self::Event(_) => "event",
             Self::Webhook(_) => "webhook",
             Self::Object(_) => "object",
+            Self::Bucket(_) => "bucket",
             Self::Metric(_) => "metric",
         }
     }
@@ -224,7 +227,7 @@ pub enum RunCause {
     },
     /// An object arrived.
     Object {
-        /// Its path within the folder.
+        /// Its path within the folder, or its name in the bucket.
         path: String,
         /// What tells it from what lay there before.
         version: String,
@@ -259,6 +262,9 @@ pub struct TriggerSet {
     /// The secret of its webhooks, among the tenant's sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Digest>,
+    /// What requests to its bucket are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Sealed>,
 }
 
 /// A trigger is gone.
