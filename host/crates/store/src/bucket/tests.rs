@@ -31,7 +31,8 @@ impl Outgoing for Storage {
         let (status, body) = self.answers.lock().unwrap().remove(0)?;
         let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
         let answer = Response::builder().status(status).header("last-modified", "Tue, 05 May 2026 10:00:00 GMT");
-        Ok(answer.header("etag", "\"e1\"").body(body).unwrap())
+        let length = http_body::Body::size_hint(&body).lower();
+        Ok(answer.header("etag", "\"e1\"").header("content-length", length).body(body).unwrap())
     }
 }
 
