@@ -182,6 +182,61 @@ fn a_plugin_is_called_the_same_way() {
 }
 
 #[test]
+fn a_trigger_begins_batches() {
+    let server = Server::start();
+    let acme = with_table_net(&server);
+    let (text, _) = table(10);
+    let set = |name: &str, on: &Value, batch: &Value| {
+        acme.put_json(&format!("/api/v1/triggers/{name}"), &json!({ "on": on, "run": { "batch": batch } }))
+    };
+    // Whatever is stored under such a name.
+    let stored = json!({ "event": { "kinds": ["file.stored"], "if": "event.data.name.startsWith('in-')" } });
+    let each = json!({ "target": "table", "output": "{run}.csv", "columns": { "x": EIGHT }, "keep": ["id"] });
+    set("each", &stored, &each).expect(201);
+    for name in ["other.csv", "in-1.csv"] {
+        acme.put(&format!("/api/v1/files/{name}"), text.as_bytes()).expect(201);
+    }
+    let path = "/api/v1/triggers/each/runs";
+    let runs = || acme.get(path).expect(200).json()["items"].as_array().unwrap().clone();
+    let began = |number: usize| {
+        eventually("the runs have begun their jobs", Duration::from_secs(30), || {
+            runs().iter().filter(|run| run["state"] == "done").count() == number
+        });
+        runs().remove(0)
+    };
+    // The job has the run's id.
+    let first = began(1);
+    let job = ended(&acme, &first);
+    assert_eq!((&job["state"], &job["input"], &job["rows"]), (&"done".into(), &"in-1.csv".into(), &10.into()), "{job}");
+    let id = first["id"].as_str().unwrap();
+    let result = acme.get(&format!("/api/v1/files/{id}.csv")).expect(200).text();
+    assert_eq!(result.lines().count(), 11);
+    acme.post(&format!("{path}/{id}/replay"), &json!({})).expect(202);
+    let again = ended(&acme, &began(2));
+    assert_eq!(again["output_digest"], job["output_digest"]);
+    acme.post("/api/v1/triggers/each/fire", &json!({})).problem(409, "conflict");
+
+    // By the clock, of a file that is named.
+    let clock = json!({ "cron": { "schedule": "* * * * * *" } });
+    let mut daily =
+        json!({ "target": "table@1", "input": "in-1.csv", "output": "of-{date}.ndjson", "columns": { "x": EIGHT } });
+    set("daily", &clock, &daily).expect(201);
+    eventually("the day's result is there", Duration::from_secs(30), || {
+        let files = acme.get("/api/v1/files").expect(200).json();
+        files["items"].as_array().unwrap().iter().any(|file| file["name"].as_str().unwrap().starts_with("of-20"))
+    });
+    set("no-input", &clock, &each).problem(400, "invalid_request");
+    for (field, wrong) in [("output", json!("out")), ("input", json!("rows")), ("target", json!("nobody"))] {
+        let right = std::mem::replace(&mut daily[field], wrong);
+        set("wrong", &clock, &daily).problem(400, "invalid_request");
+        daily[field] = right;
+    }
+    let weak = server.token("acme", &["triggers:write", "models:invoke", "jobs:write"]);
+    let wish = json!({ "on": clock, "run": { "batch": daily } });
+    weak.put_json("/api/v1/triggers/weak", &wish).problem(403, "insufficient_scope");
+}
+
+#[test]
 fn what_is_wrong_with_a_wish_is_said_at_once() {
     let server = Server::start();
     let acme = with_table_net(&server);

@@ -10,14 +10,14 @@ use crate::support::tls::{Pair, Secure, connect, trusting};
 use crate::support::{ALL_SCOPES, Answer, Client, Server, files, guests, onnx, python, root};
 
 /// Somebody who is signed in, as a browser keeps it.
-struct Visitor {
+pub struct Visitor {
     client: Client,
-    cookie: String,
+    pub cookie: String,
     form_key: String,
 }
 
 impl Visitor {
-    fn sign_in(server: &Server, token: &str) -> Self {
+    pub fn sign_in(server: &Server, token: &str) -> Self {
         let client = server.anonymous();
         let answer = client.send("POST", "/console/sign-in", FORM, format!("token={token}").as_bytes()).expect(303);
         assert_eq!(answer.header("location"), "/console/");
@@ -29,12 +29,12 @@ impl Visitor {
         visitor
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Answer {
         self.client.send("GET", path, &[("cookie", &self.cookie)], b"")
     }
 
     /// Sends a form as one of the console's pages does.
-    fn post(&self, path: &str, fields: &str) -> Answer {
+    pub fn post(&self, path: &str, fields: &str) -> Answer {
         self.post_from(path, fields, &[])
     }
 
@@ -45,7 +45,7 @@ impl Visitor {
     }
 
     /// Sends bytes as a script of the console's does.
-    fn script(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub fn script(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let all = [headers, &[("cookie", self.cookie.as_str()), ("x-form-key", &self.form_key)]].concat();
         self.client.send("POST", path, &all, body)
     }
@@ -361,7 +361,7 @@ fn what_is_written_in_the_console_is_what_the_api_shows() {
 }
 
 /// Debian's browser, if it is there.
-fn chromium() -> Option<PathBuf> {
+pub fn chromium() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join("chromium")).find(|file| file.exists())
 }
@@ -414,9 +414,13 @@ fn a_person_uses_it_in_a_browser() {
     assert_eq!(acme.get("/api/v1/models/picture").expect(200).json()["latest_version"], 1);
     assert_eq!(acme.get("/api/v1/egress/rules").expect(200).json()["items"][0]["host"], "api.example.com");
     let alias = acme.get("/api/v1/plugins/greet/aliases/prod").expect(200).json();
-    assert_eq!(alias["split"], json!([{ "version": 1, "weight": 100 }]), "rolled back: {alias}");
+    assert_eq!(alias["split"], json!([{ "version": 1, "weight": 100, "configuration": 0 }]), "rolled back: {alias}");
     let history = acme.get("/api/v1/plugins/greet/deployments").expect(200).json();
-    assert_eq!(history["items"][1]["route"]["split"][1], json!({ "version": 2, "weight": 40 }), "{history}");
+    assert_eq!(
+        history["items"][1]["route"]["split"][1],
+        json!({ "version": 2, "weight": 40, "configuration": 0 }),
+        "{history}"
+    );
     let limits = operator.get("/api/v1/tenants/acme").expect(200).json()["limits"].clone();
     assert_eq!(limits, json!({ "calls": 50 }));
 }

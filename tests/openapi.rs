@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::Value;
 
-use crate::support::{Server, aimass, guests, onnx, python};
+use crate::support::{Server, aimass, binary, guests, onnx, python};
 
 #[test]
 fn the_document_is_served_and_printed_without_a_node() {
@@ -29,6 +29,16 @@ fn shells_complete_the_command_line() {
     let output = std::process::Command::new("bash").arg(file.path()).output().unwrap();
     let completed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(completed.trim(), "signers sign signing-keys", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_ends_a_command_quietly() {
+    // More than a pipe holds.
+    let script = "set -o pipefail; \"$0\" openapi | head -c 1";
+    let output = std::process::Command::new("bash").args(["-c", script, binary()]).output().unwrap();
+    let said = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said:?}");
+    assert_eq!(said, ("{".into(), "".into()));
 }
 
 /// Requests of each operation: few in every run, `AIMASS_SCHEMATHESIS` for more.

@@ -153,6 +153,9 @@ fn f64_keys_are_rotated_while_serving_and_a_kill_in_the_middle_is_survived() {
     let acme = server.tenant("acme");
     acme.put("/api/v1/plugins/keeper", guests::keeper()).expect(201);
     acme.put("/api/v1/plugins/keeper/secrets/token", b"hush").expect(201);
+    // An alias that serves with a configuration which is not the newest.
+    acme.put_json("/api/v1/plugins/keeper/aliases/prod", &json!({ "version": 1 })).expect(200);
+    acme.put("/api/v1/plugins/keeper/secrets/token", b"newer").expect(200);
     acme.send("POST", "/fn/acme/keeper/kept/k", &[], b"value").expect(200);
     acme.put("/api/v1/models/tiny", &onnx::relu(4)).expect(201);
     let operator = server.operator();
@@ -173,6 +176,7 @@ fn f64_keys_are_rotated_while_serving_and_a_kill_in_the_middle_is_survived() {
         server = Server::on(folder.path(), &[]);
         let acme = server.with(&token);
         assert_eq!(acme.get("/fn/acme/keeper/setting/token").expect(200).text(), "hush");
+        assert_eq!(acme.get("/fn/acme/keeper@1/setting/token").expect(200).text(), "newer");
         assert_eq!(acme.get("/fn/acme/keeper/kept/k").expect(200).text(), "value");
         let keys = server.operator().get("/api/v1/keys?limit=100").expect(200).json();
         let wraps: Vec<_> = keys["items"].as_array().unwrap().iter().filter(|key| key["tenants"] != 0).collect();
@@ -194,6 +198,8 @@ fn f40_an_erased_tenant_is_gone_from_the_server_and_from_an_older_backup() {
         let name = if std::ptr::eq(tenant, &acme) { "acme" } else { "rival" };
         tenant.put("/api/v1/plugins/keeper", guests::keeper()).expect(201);
         tenant.put("/api/v1/plugins/keeper/secrets/token", b"hush").expect(201);
+        tenant.put_json("/api/v1/plugins/keeper/aliases/prod", &json!({ "version": 1 })).expect(200);
+        tenant.put("/api/v1/plugins/keeper/secrets/token", b"newer").expect(200);
         tenant.put_json("/api/v1/plugins/keeper/access", &json!({ "public": true })).expect(200);
         tenant.send("POST", &format!("/fn/{name}/keeper/kept/k"), &[], b"value").expect(200);
         tenant.put("/api/v1/models/tiny", &onnx::relu(4)).expect(201);

@@ -126,7 +126,7 @@ fn f08_doubled_uploads_make_one_version() {
     )
     .unwrap();
     slow.write_all(&hello[..100]).unwrap();
-    eventually("the second upload is refused", Duration::from_secs(5), || {
+    eventually("the second upload is refused", Duration::from_secs(30), || {
         let answer = acme.put("/api/v1/plugins/twice", b"x");
         answer.status == 409 && answer.json()["code"] == "upload_in_progress"
     });

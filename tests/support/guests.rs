@@ -39,6 +39,8 @@ guests! {
     counter = "plugins/counter";
     changes = "plugins/changes";
     file_type = "plugins/file-type";
+    file_type_python = "plugins/file-type-python";
+    file_type_javascript = "plugins/file-type-javascript";
     image_detect = "plugins/image-detect";
     ocr = "plugins/ocr";
 }

@@ -120,27 +120,15 @@ fn graph(nodes: Vec<Message>, initializers: Vec<Message>, input: Message, output
 
 /// A perceptron of two layers: 1×8 → 16 → 1×4.
 pub fn perceptron() -> Vec<u8> {
-    graph(
-        vec![
-            node("MatMul", &["x", "w1"], "h1", vec![]),
-            node("Add", &["h1", "b1"], "h2", vec![]),
-            node("Relu", &["h2"], "h3", vec![]),
-            node("MatMul", &["h3", "w2"], "h4", vec![]),
-            node("Add", &["h4", "b2"], "y", vec![]),
-        ],
-        vec![
-            weights("w1", &[8, 16], 1),
-            weights("b1", &[1, 16], 2),
-            weights("w2", &[16, 4], 3),
-            weights("b2", &[1, 4], 4),
-        ],
-        value_info("x", &[1, 8]),
-        value_info("y", &[1, 4]),
-    )
+    two_layers(1)
 }
 
 /// A perceptron for tables: n×8 → 16 → n×4, any number of rows at a time.
 pub fn table_net() -> Vec<u8> {
+    two_layers(OPEN)
+}
+
+fn two_layers(rows: u64) -> Vec<u8> {
     graph(
         vec![
             node("MatMul", &["x", "w1"], "h1", vec![]),
@@ -155,8 +143,8 @@ pub fn table_net() -> Vec<u8> {
             weights("w2", &[16, 4], 3),
             weights("b2", &[1, 4], 4),
         ],
-        value_info("x", &[OPEN, 8]),
-        value_info("y", &[OPEN, 4]),
+        value_info("x", &[rows, 8]),
+        value_info("y", &[rows, 4]),
     )
 }
 

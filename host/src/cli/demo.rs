@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aimass_core::Tensor;
-use aimass_toolchain::{Cache, Template, fetch};
+use aimass_toolchain::{Cache, Language, Template, fetch};
 use clap::Args;
 use http::Method;
 use serde_json::json;
@@ -118,7 +118,8 @@ fn built_plugin() -> Outcome<PathBuf> {
     if project.exists() {
         std::fs::remove_dir_all(&project)?;
     }
-    aimass_toolchain::new_project(&project, "file-type", Template::Model).map_err(|e| Failure::new(e.to_string()))?;
+    aimass_toolchain::new_project(&project, "file-type", Language::Rust, Template::Model)
+        .map_err(|e| Failure::new(e.to_string()))?;
     for (name, text) in PLUGIN {
         std::fs::write(project.join("src").join(name), text)?;
     }

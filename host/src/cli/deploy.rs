@@ -8,33 +8,41 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::tenants::list;
-use super::{Failure, Outcome, output};
+use super::{Failure, Outcome, output, pinned};
 
 /// Let a version of a plugin or model serve under an alias, at once or as a canary.
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass deploy file-type --version 3
+  aimass deploy file-type                     what it serves, with the newest settings and secrets
   aimass deploy file-type --version 3 --canary 10% --if 'error_rate < 0.01 && p99_ms < 50'
   aimass deploy file-type --version 3 --canary 10% --if 'p99_ms < 1.5 * stable_p99_ms' --after 10m
   aimass deploy detector --version 4 --alias staging
 
 A bare name means what its alias `prod` says, else the newest version. The condition is CEL over the last minute of the
 canary (where it has too few calls, over the last hour): requests, errors, error_rate (0 to 1), p50_ms, p99_ms, and the same of the version that it is tried beside, as
-stable_requests, stable_errors, … All are decimal numbers. When it breaks, the alias goes back by itself.")]
+stable_requests, stable_errors, … All are decimal numbers. When it breaks, the alias goes back by itself.
+
+A plugin's version runs with the settings and secrets that were the newest when it was deployed, until it is deployed
+again; a rollback brings back both. A canary is another version than those that serve: other settings of the same version
+are tried under another alias.")]
 pub(super) struct Deploy {
     /// The plugin's or model's name
     name: String,
-    /// The version
+    /// The version [default: what the alias serves, with the newest settings and secrets]
     #[arg(long)]
-    version: u64,
+    version: Option<u64>,
+    /// Run it with the settings and secrets of this number instead of the newest
+    #[arg(long, value_name = "NUMBER")]
+    configuration: Option<u64>,
     /// The alias
     #[arg(long, default_value = "prod")]
     alias: String,
     /// Its part of the calls while it is tried out, such as 10% [default: all of them, at once]
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", value_parser = percent, requires = "version")]
     canary: Option<f64>,
     /// A version that gets a copy of each call; its answers are compared and never returned
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", requires = "version")]
     shadow: Option<u64>,
     /// What must hold of the canary, or it is taken back
     #[arg(long = "if", value_name = "CONDITION", requires = "canary")]
@@ -63,13 +71,13 @@ pub(super) struct Promote {
     force: bool,
 }
 
-/// Let an alias say again what it said before; a canary ends.
+/// Let an alias say again what it said before, with the settings and secrets of then; a canary ends.
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass rollback file-type
   aimass rollback file-type --alias staging
 
-A second rollback goes further back.")]
+A second rollback goes further back. `aimass deploy file-type` behind it takes the newest settings and secrets.")]
 pub(super) struct Rollback {
     /// The plugin's or model's name
     name: String,
@@ -92,14 +100,18 @@ pub(super) struct Deployments {
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass diff file-type 2 3
-  aimass diff file-type 2 3 --json")]
+  aimass diff file-type prod 3                what `aimass deploy file-type --version 3` would change
+  aimass diff file-type 2 3 --json
+
+An alias stands for the version with its largest part, and the settings and secrets that it serves with; a version runs
+with the newest. Of settings and secrets the names are told, and no values.")]
 pub(super) struct Diff {
     /// The plugin's or model's name
     name: String,
-    /// A version
-    from: u64,
-    /// Another version
-    to: u64,
+    /// A version, or an alias
+    from: String,
+    /// Another one
+    to: String,
 }
 
 /// Say which versions serve under which names.
@@ -110,6 +122,8 @@ pub(super) struct Diff {
   aimass aliases set file-type prod 2=90 3=10
   aimass aliases show file-type prod
   aimass aliases delete file-type staging
+
+A version that the alias serves already keeps its settings and secrets, another one runs with the newest.
 
 Call one as NAME:ALIAS. A request's header `aimass-version: 3` insists on a version of the split, `aimass-route-key: X`
 gives all requests with the same X the same version; the answer's `aimass-served-version` says which one served.")]
@@ -183,8 +197,10 @@ pub(super) async fn hint(client: &Client, kind: &str, version: &Value, json: boo
 
 impl Deploy {
     pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
-        let mut wish = json!({ "version": self.version, "alias": self.alias });
+        let mut wish = json!({ "alias": self.alias });
         let mut put = |field: &str, value: Option<Value>| value.into_iter().for_each(|value| wish[field] = value);
+        put("version", self.version.map(Value::from));
+        put("configuration", self.configuration.map(Value::from));
         put("canary_percent", self.canary.map(Value::from));
         put("shadow", self.shadow.map(Value::from));
         put("gate", self.gate.map(Value::from));
@@ -218,17 +234,24 @@ impl Rollback {
 impl Deployments {
     pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
         let path = format!("{}/deployments", path_of(client, &self.name).await?);
-        list(client, &path, json, &["NUMBER", "ALIAS", "WHEN", "BY", "CHANGE", "VERSIONS", "BECAUSE"], |d| {
-            vec![
-                output::cell(&d["number"]),
-                output::cell(&d["alias"]),
-                output::time(&d["at_ms"]),
-                output::cell(&d["by"]),
-                output::cell(&d["change"]).replace('_', " "),
-                split(&d["route"]),
-                because(d),
-            ]
-        })
+        list(
+            client,
+            &path,
+            json,
+            &["NUMBER", "ALIAS", "WHEN", "BY", "CHANGE", "VERSIONS", "SETTINGS", "BECAUSE"],
+            |d| {
+                vec![
+                    output::cell(&d["number"]),
+                    output::cell(&d["alias"]),
+                    output::time(&d["at_ms"]),
+                    output::cell(&d["by"]),
+                    output::cell(&d["change"]).replace('_', " "),
+                    split(&d["route"]),
+                    pinned::listed(&d["route"]),
+                    because(d),
+                ]
+            },
+        )
         .await
     }
 }
@@ -244,7 +267,11 @@ impl Diff {
         let lines = differences(&diff);
         println!("{}", if lines.is_empty() { "there is no difference".to_owned() } else { lines.join("\n") });
         if diff["compatible"] == false {
-            println!("callers of {} may not be able to call {}", self.from, self.to);
+            println!(
+                "callers of {} may not be able to call {}",
+                output::cell(&diff["from"]),
+                output::cell(&diff["to"])
+            );
         }
         Ok(())
     }
@@ -316,6 +343,9 @@ fn told(name: &str, alias: &Value, json: bool) {
         return;
     }
     println!("{name}:{} is {}", output::cell(&alias["alias"]), split(alias));
+    if let Some(settings) = pinned::settings(name, alias) {
+        println!("{settings}");
+    }
     let canary = &alias["canary"];
     if canary.is_null() {
         return;
@@ -375,12 +405,12 @@ fn figures(alias: &Value) -> String {
 /// How the shadow compares.
 fn compared(alias: &Value) -> Option<String> {
     let compared = Some(&alias["compared"]).filter(|compared| !compared.is_null())?;
-    let [equal, different, failed, dropped] =
-        ["equal", "different", "failed", "dropped"].map(|field| output::cell(&compared[field]));
+    let [equal, different, failed, dropped, not_compared] =
+        ["equal", "different", "failed", "dropped", "not_compared"].map(|field| output::cell(&compared[field]));
     let largest = compared["largest_difference"].as_f64().map_or("not a number".to_owned(), |far| far.to_string());
     Some(format!(
         "the shadow's answers: {equal} equal, {different} different (by {largest} at most), {failed} failed, {dropped} \
-         not copied"
+         not copied, {not_compared} not comparable"
     ))
 }
 
@@ -416,6 +446,7 @@ fn differences(diff: &Value) -> Vec<String> {
         let (direction, name) = (output::cell(&port["direction"]), output::cell(&port["name"]));
         lines.push(format!("{direction} {name}: {} -> {}", of("from"), of("to")));
     }
+    lines.extend(pinned::differences(diff));
     lines
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aimass_toolchain::{BuildOptions, Built, Progress, Template};
+use aimass_toolchain::{BuildOptions, Built, Language, Progress, Template};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -23,17 +23,34 @@ enum Kind {
     Http,
 }
 
+/// What a guest is written in.
+#[derive(Clone, Copy, ValueEnum)]
+enum Written {
+    /// Small and fast
+    Rust,
+    /// Carries CPython: 18 MB
+    Python,
+    /// Carries Firefox's engine: 12 MB
+    #[value(name = "javascript", alias = "js")]
+    JavaScript,
+}
+
 /// Create a plugin's project from a template.
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass new my-model
-  aimass new my-function --template http")]
+  aimass new my-function --template http
+  aimass new my-model --lang python
+  aimass new my-function --lang javascript --template http")]
 pub(super) struct New {
     /// The folder to make; its name is the plugin's
     folder: PathBuf,
     /// What to start from
     #[arg(long, default_value = "model")]
     template: Kind,
+    /// What to write it in
+    #[arg(long, default_value = "rust")]
+    lang: Written,
 }
 
 impl New {
@@ -43,12 +60,18 @@ impl New {
             Kind::Model => Template::Model,
             Kind::Http => Template::Http,
         };
-        aimass_toolchain::new_project(&self.folder, &name, template).map_err(|e| Failure::new(e.to_string()))?;
+        let language = match self.lang {
+            Written::Rust => Language::Rust,
+            Written::Python => Language::Python,
+            Written::JavaScript => Language::JavaScript,
+        };
+        aimass_toolchain::new_project(&self.folder, &name, language, template)
+            .map_err(|e| Failure::new(e.to_string()))?;
         if json {
-            output::json(&json!({ "name": name, "folder": self.folder }));
+            output::json(&json!({ "name": name, "folder": self.folder, "language": language }));
         } else {
-            let folder = self.folder.display();
-            println!("made {folder}; next: edit {folder}/src/lib.rs, then aimass build {folder}");
+            let (folder, file) = (self.folder.display(), aimass_toolchain::first_file(language));
+            println!("made {folder}; next: edit {folder}/{file}, then aimass build {folder}");
         }
         Ok(())
     }
@@ -58,7 +81,9 @@ impl New {
 #[derive(Args)]
 #[command(after_help = "Examples:
   aimass build
-  aimass build plugins/file-type --json")]
+  aimass build plugins/file-type --json
+
+A project is known by its Cargo.toml (Rust), its pyproject.toml or app.py (Python), or its package.json (JavaScript).")]
 pub(super) struct Build {
     /// The project's folder
     #[arg(default_value = ".")]
@@ -74,7 +99,8 @@ impl Build {
                 "component": built.component,
                 "size": size,
                 "seconds": built.elapsed.as_secs_f64(),
-                "toolchain": built.rung.to_string(),
+                "language": built.language,
+                "toolchain": built.toolchain,
             }));
         } else {
             let (took, path) = (built.elapsed.as_secs_f64(), built.component.display());
@@ -149,7 +175,7 @@ impl Push {
 }
 
 /// The last part of a path without an extension, as a plugin's name.
-fn project_name(path: &Path) -> Outcome<String> {
+pub(super) fn project_name(path: &Path) -> Outcome<String> {
     let full = std::path::absolute(path)?;
     // `.` and `..` say nothing; what they stand for does.
     let full = if full.exists() { full.canonicalize()? } else { full };

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(200);
 #[derive(Subcommand)]
 #[command(after_help = "Examples:
   aimass invoke double x=[1,2,3] --async
-  aimass invocations list --state dead
+  aimass invocations list --state dead --newest-first
   aimass invocations show 0198c0de00007000800000000000000a
   aimass invocations result 0198c0de00007000800000000000000a --wait
   aimass invocations retry 0198c0de00007000800000000000000a
@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(200);
 A call that fails for the platform's sake or traps is tried again, with growing pauses; one that was given up (`dead`)
 can be tried again by hand. Results are kept for a day, unless the node says otherwise (serve --result-ttl-seconds).")]
 pub(super) enum Invocations {
-    /// List calls, oldest first
+    /// List calls, oldest first unless told otherwise
     List {
         /// Only those in this state
         #[arg(long)]
@@ -39,6 +39,9 @@ pub(super) enum Invocations {
         /// Only runs of this trigger
         #[arg(long)]
         trigger: Option<String>,
+        /// The newest first
+        #[arg(long)]
+        newest_first: bool,
     },
     /// Show a call
     Show {
@@ -83,9 +86,10 @@ pub(super) enum State {
 impl Invocations {
     pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
         match self {
-            Self::List { state, name, trigger } => {
+            Self::List { state, name, trigger, newest_first } => {
                 let state = state.and_then(|state| state.to_possible_value()).map(|value| value.get_name().to_owned());
-                let filters = [("state", state), ("name", name), ("trigger", trigger)];
+                let newest_first = newest_first.then(|| "true".to_owned());
+                let filters = [("state", state), ("name", name), ("trigger", trigger), ("newest_first", newest_first)];
                 let filters: Vec<_> =
                     filters.into_iter().filter_map(|(field, value)| Some(format!("{field}={}", value?))).collect();
                 list(client, &filters, json).await?;

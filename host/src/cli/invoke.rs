@@ -53,8 +53,7 @@ impl Invoke {
             return self.function(client, path, json).await;
         }
         let route = route(&self.name);
-        let signature = signature(client, &route).await?;
-        let inputs = self.inputs.iter().map(|text| input(text, &signature)).collect::<Outcome<Vec<_>>>()?;
+        let inputs = inputs(client, &route, &self.inputs).await?;
         if !self.later {
             show(&infer(client, &route, &inputs).await?, json);
             return Ok(());
@@ -133,6 +132,12 @@ async fn signature(client: &Client, route: &str) -> Outcome<Signature> {
     Ok(Signature { inputs: ports("inputs")?, outputs: ports("outputs")?, description: String::new() })
 }
 
+/// Reads inputs as they stand on the command line, by what the plugin or model takes.
+pub(super) async fn inputs(client: &Client, route: &str, texts: &[String]) -> Outcome<Vec<Tensor>> {
+    let signature = signature(client, route).await?;
+    texts.iter().map(|text| input(text, &signature)).collect()
+}
+
 /// Runs inference with binary tensors: any bytes, no rounding.
 pub(super) async fn infer(client: &Client, route: &str, inputs: &[Tensor]) -> Outcome<Vec<Tensor>> {
     let (body, header_length) = aimass_http::oip::encode_request(inputs);
@@ -148,7 +153,7 @@ fn tensors(answer: &http::Response<bytes::Bytes>) -> Outcome<Vec<Tensor>> {
 }
 
 /// Prints tensors: documents for programs, a table for people.
-fn show(outputs: &[Tensor], json: bool) {
+pub(super) fn show(outputs: &[Tensor], json: bool) {
     if json {
         return output::json(&outputs.iter().map(document).collect());
     }
@@ -251,7 +256,7 @@ fn from_leaves(port: &Port, shape: Vec<u64>, leaves: &[&Value]) -> aimass_core::
 }
 
 /// A tensor as a JSON document; bytes that are no text become their closest text.
-fn document(tensor: &Tensor) -> Value {
+pub(super) fn document(tensor: &Tensor) -> Value {
     serde_json::json!({
         "name": tensor.name(),
         "datatype": tensor.element_type(),

@@ -60,7 +60,7 @@ pub(super) struct BatchCommand {
 
 /// What to do about a row that cannot be computed.
 #[derive(Clone, Copy, ValueEnum)]
-enum OnError {
+pub(super) enum OnError {
     /// End the job
     Fail,
     /// Leave the row out
@@ -69,9 +69,29 @@ enum OnError {
     Null,
 }
 
-fn column(text: &str) -> Result<(String, Vec<String>), String> {
+impl OnError {
+    /// As the API has it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// What `--column` says: an input and its columns.
+pub(super) fn column(text: &str) -> Result<(String, Vec<String>), String> {
     let (input, columns) = text.split_once('=').ok_or("it is INPUT=COLUMN,…")?;
     Ok((input.to_owned(), columns.split(',').map(str::to_owned).collect()))
+}
+
+/// What `--keep` says: columns.
+pub(super) fn kept(text: &str) -> Vec<String> {
+    match text {
+        "none" => vec![],
+        names => names.split(',').map(str::to_owned).collect(),
+    }
 }
 
 impl BatchCommand {
@@ -84,19 +104,11 @@ impl BatchCommand {
         if self.input.is_file() {
             files::put(client, &self.input, Some(&input)).await?;
         }
-        let on_error = match self.on_error {
-            OnError::Fail => "fail",
-            OnError::Skip => "skip",
-            OnError::Null => "null",
-        };
         let columns: Map<String, Value> = self.columns.into_iter().map(|(name, of)| (name, of.into())).collect();
-        let keep = self.keep.map(|keep| match keep.as_str() {
-            "none" => vec![],
-            names => names.split(',').map(str::to_owned).collect(),
-        });
+        let keep = self.keep.as_deref().map(kept);
         let wish = json!({
             "kind": "batch", "target": self.target, "input": input, "output": result, "columns": columns, "keep": keep,
-            "batch_size": self.batch_size, "checkpoint_rows": self.checkpoint_rows, "on_error": on_error,
+            "batch_size": self.batch_size, "checkpoint_rows": self.checkpoint_rows, "on_error": self.on_error.as_str(),
         });
         let job = client.json(Method::POST, "/api/v1/jobs", Some(&wish)).await?;
         let id = output::cell(&job["id"]);

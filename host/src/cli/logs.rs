@@ -52,6 +52,11 @@ pub(super) struct Logs {
 }
 
 impl Logs {
+    /// Follows what a plugin logs from this time on, milliseconds since the epoch.
+    pub(super) fn since(name: String, since: Option<u64>) -> Self {
+        Self { name, follow: true, request: None, level: None, since, text: None, lines: None }
+    }
+
     pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
         if self.follow { self.follow(client, json).await } else { self.show(client, json).await }
     }

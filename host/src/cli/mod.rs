@@ -1,5 +1,14 @@
 //! The command line: one file a command.
 
+/// As `std`'s, but that a reader who has seen enough (`| head`) ends the command without a word.
+macro_rules! println {
+    ($($text:tt)*) => { $crate::cli::output::line(format_args!($($text)*)) };
+}
+/// The same without an end of the line.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::cli::output::text(format_args!($($text)*)) };
+}
+
 mod audit;
 mod backup;
 mod bucket;
@@ -8,6 +17,7 @@ mod compile;
 mod completions;
 mod demo;
 mod deploy;
+mod dev;
 mod doctor;
 mod egress;
 mod engine;
@@ -23,6 +33,7 @@ mod logs;
 mod objects;
 mod openapi;
 mod output;
+mod pinned;
 mod read;
 mod secrets;
 mod serve;
@@ -114,6 +125,8 @@ enum Command {
     Build(guest::Build),
     /// Upload a plugin: a project (built first) or a component
     Push(guest::Push),
+    /// Build, upload and call a plugin anew whenever a file of it changes
+    Dev(dev::Dev),
     /// Call a plugin or a model
     Invoke(invoke::Invoke),
     /// List asynchronous calls, show what came of them, cancel and retry them
@@ -233,6 +246,7 @@ pub(crate) fn run() -> ExitCode {
             Command::New(c) => c.run(json),
             Command::Build(c) => c.run(json).map(drop),
             Command::Push(c) => c.run(&connection.open()?, json).await,
+            Command::Dev(c) => c.run(connection, json).await,
             Command::Invoke(c) => c.run(&connection.open()?, json).await,
             Command::Invocations(c) => c.run(&connection.open()?, json).await,
             Command::Plugins(c) => c.run(&connection.open()?, json).await,

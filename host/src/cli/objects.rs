@@ -19,7 +19,10 @@ use super::{Failure, Outcome, output};
   aimass plugins uploads 0198c0de000070008000000000000000    waits for it
   aimass plugins config file-type model=magika config=@config.min.json
   aimass plugins access hello-http public
-  aimass plugins delete hello-http")]
+  aimass plugins delete hello-http
+
+Changed settings take effect at once for NAME@VERSION, and for a NAME without an alias; an alias serves with those that it
+was deployed with until it is deployed again: `aimass deploy NAME`.")]
 pub(super) enum Plugins {
     /// List the plugins
     List,
@@ -129,6 +132,9 @@ async fn config(client: &Client, name: &str, changes: Vec<String>, json: bool) -
         vec![key.clone(), if short.len() < text.len() { format!("{short}…") } else { short }]
     });
     println!("{}", output::table(&["KEY", "VALUE"], rows));
+    if !changes.is_empty() {
+        super::pinned::hint(client, name, json).await;
+    }
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! What commands print: tables for people, JSON for programs.
 
+use std::fmt::Arguments;
+use std::io::Write as _;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
@@ -12,6 +15,21 @@ pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
         table.add_row(row);
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints a line.
+pub(crate) fn line(text: Arguments<'_>) {
+    self::text(format_args!("{text}\n"));
+}
+
+/// Prints text, and ends the process where nobody reads any more.
+pub(crate) fn text(text: Arguments<'_>) {
+    match std::io::stdout().lock().write_fmt(text) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        // There is nowhere else to say it.
+        Err(error) => drop(writeln!(std::io::stderr(), "error: the output cannot be written: {error}")),
+        Ok(()) => {}
+    }
 }
 
 /// A document as JSON, for programs.

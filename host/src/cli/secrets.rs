@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::client::{Client, success};
 use super::tenants::list;
-use super::{Failure, Outcome, output};
+use super::{Failure, Outcome, output, pinned};
 
 /// Set, list and delete secrets of a plugin: it reads them as it reads its settings, and nobody else does.
 #[derive(Subcommand)]
@@ -20,11 +20,16 @@ use super::{Failure, Outcome, output};
   aimass secrets set billing tls.pem --from-file key.pem
   aimass secrets list billing
   aimass secrets delete billing stripe-key
+  pass show stripe | aimass secrets set billing stripe-key --everywhere
+
+An alias serves with the secrets that it was deployed with, and a rollback brings those of then back: `aimass deploy
+billing` takes the newest. When a key was revoked, --everywhere gives the new one to every alias at once, and nothing
+brings the old one back.
 
 A value comes from standard input or from a file, never from the command line, which others can see; the last end of a
 line of standard input is not part of it. It is stored sealed and never shown again.")]
 pub(super) enum Secrets {
-    /// Set a secret, also one that is there; the next call sees it
+    /// Set a secret, also one that is there
     Set {
         /// The plugin
         plugin: String,
@@ -33,6 +38,9 @@ pub(super) enum Secrets {
         /// A file that holds the value [default: standard input]
         #[arg(long, value_name = "FILE")]
         from_file: Option<PathBuf>,
+        /// Also for aliases that serve with the secrets of before, and for what a rollback brings back
+        #[arg(long)]
+        everywhere: bool,
     },
     /// List the secrets, without their values
     List {
@@ -45,23 +53,32 @@ pub(super) enum Secrets {
         plugin: String,
         /// Its key
         key: String,
+        /// Also for aliases that serve with the secrets of before, and for what a rollback brings back
+        #[arg(long)]
+        everywhere: bool,
     },
 }
 
 impl Secrets {
     pub(super) async fn run(self, client: &Client, json: bool) -> Outcome {
-        let path = |plugin: &str, key: &str| format!("/api/v1/plugins/{plugin}/secrets/{key}");
+        let path = |plugin: &str, key: &str, everywhere: bool| {
+            let query = if everywhere { "?everywhere=true" } else { "" };
+            format!("/api/v1/plugins/{plugin}/secrets/{key}{query}")
+        };
         match self {
-            Self::Set { plugin, key, from_file } => {
+            Self::Set { plugin, key, from_file, everywhere } => {
                 let value = value(from_file.as_deref())?;
                 let request = Request::builder().method(Method::PUT).header(CONTENT_TYPE, "application/octet-stream");
-                let answer = client.send(&path(&plugin, &key), request, value).await?;
+                let answer = client.send(&path(&plugin, &key, everywhere), request, value).await?;
                 success(answer.status(), answer.body())?;
                 if json {
                     let document: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
                     output::json(&document);
                 } else {
                     println!("{plugin} has the secret {key}; it is not shown again");
+                }
+                if !everywhere {
+                    pinned::hint(client, &plugin, json).await;
                 }
             }
             Self::List { plugin } => {
@@ -76,10 +93,13 @@ impl Secrets {
                 })
                 .await?;
             }
-            Self::Delete { plugin, key } => {
-                client.json(Method::DELETE, &path(&plugin, &key), None).await?;
+            Self::Delete { plugin, key, everywhere } => {
+                client.json(Method::DELETE, &path(&plugin, &key, everywhere), None).await?;
                 if !json {
                     println!("{plugin} no longer has the secret {key}");
+                }
+                if !everywhere {
+                    pinned::hint(client, &plugin, json).await;
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! `aimass triggers`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::bucket::Where;
 use super::client::Client;
+use super::jobs::{OnError, column, kept};
 use super::tenants::list;
 use super::{Failure, Outcome, output};
 
@@ -25,6 +27,8 @@ const TRIGGERS: &str = "/api/v1/triggers";
     --suffix .csv --function import
   aimass triggers create slow --when 'p99_ms > 200.0 && requests > 100.0' --of ranking --function alert
   aimass triggers create watch --on version.created --if 'event.data.version > 1' --tell notifier
+  aimass triggers create scored --cron '0 3 * * *' --batch credit --rows people.parquet --output 'scores-{date}.parquet'
+  aimass triggers create intake --on file.stored --if 'event.data.size > 1000' --batch credit --output '{run}.csv'
   aimass triggers list
   aimass triggers show nightly
   aimass triggers fire nightly
@@ -142,6 +146,21 @@ pub(super) struct Create {
     /// The body's type
     #[arg(long, value_name = "TYPE", requires = "function")]
     content_type: Option<String>,
+    /// The data file with the rows [default: the one that the event file.stored tells of]
+    #[arg(long, value_name = "NAME", requires = "batch")]
+    rows: Option<String>,
+    /// The data file that the result becomes; {date} stands for the day of the run, {run} for its id
+    #[arg(long, value_name = "NAME", requires = "batch")]
+    output: Option<String>,
+    /// Which columns make up an input: `x=a,b,c`; once for each input
+    #[arg(long = "column", value_name = "INPUT=COLUMN,…", value_parser = column, requires = "batch")]
+    columns: Vec<(String, Vec<String>)>,
+    /// Columns of the rows that stand in the result, with commas between; `none` keeps none [default: all]
+    #[arg(long, value_name = "COLUMN,…", requires = "batch")]
+    keep: Option<String>,
+    /// What to do about a row that cannot be computed [default: fail]
+    #[arg(long, value_enum, requires = "batch")]
+    on_error: Option<OnError>,
 }
 
 /// When it fires.
@@ -181,6 +200,9 @@ pub(super) struct What {
     /// A plugin that is told of events: NAME, NAME@3 or NAME:prod
     #[arg(long, value_name = "NAME")]
     tell: Option<String>,
+    /// A model or plugin that every row of a data file goes through: NAME, NAME@3 or NAME:prod
+    #[arg(long, value_name = "NAME", requires = "output")]
+    batch: Option<String>,
 }
 
 /// A time, or none.
@@ -228,6 +250,14 @@ impl Create {
         let mut run = match &self.what {
             What { model: Some(model), .. } => json!({ "infer": { "model": model } }),
             What { tell: Some(plugin), .. } => json!({ "event": { "plugin": plugin } }),
+            What { batch: Some(target), .. } => json!({ "batch": {
+                "target": target,
+                "input": self.rows,
+                "output": self.output,
+                "columns": self.columns.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "keep": self.keep.as_deref().map(kept),
+                "on_error": self.on_error.unwrap_or(OnError::Fail).as_str(),
+            } }),
             What { function, .. } => {
                 json!({ "function": { "plugin": function, "method": self.method, "path": self.path } })
             }
@@ -395,6 +425,10 @@ fn last_error(error: &Value) -> String {
 fn what(trigger: &Value) -> String {
     let run = &trigger["run"];
     let function = &run["function"];
+    if let Some(batch) = run["batch"].as_object() {
+        let input = batch.get("input").map_or_else(|| "each stored file".to_owned(), output::cell);
+        return format!("{} over {input}", output::cell(&run["batch"]["target"]));
+    }
     match (run["infer"].is_null(), run["event"].is_null()) {
         (false, _) => format!("infer {}", output::cell(&run["infer"]["model"])),
         (_, false) => format!("tell {}", output::cell(&run["event"]["plugin"])),

@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::later::Vouched;
 use crate::linger::Broken;
 use crate::problem::Rejection;
 use crate::request::RequestId;
@@ -25,14 +26,27 @@ use crate::request::RequestId;
 pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// Who asks: put into the request by the guard.
+#[derive(Clone)]
 pub(crate) struct Ask {
     pub(crate) caller: Arc<Caller>,
     pub(crate) request: RequestId,
+    /// The asynchronous call that the request is an attempt of.
+    call: Option<Arc<str>>,
 }
 
 impl Ask {
+    /// Somebody who asks now.
+    pub(crate) fn new(caller: Arc<Caller>, request: RequestId) -> Self {
+        Self { caller, request, call: None }
+    }
+
     pub(crate) fn asked(&self) -> Asked<'_> {
         Asked { by: &self.caller, request: self.request.as_str() }
+    }
+
+    /// The id of what the request makes: every attempt of a call makes the same.
+    pub(crate) fn id(&self) -> &str {
+        self.call.as_deref().unwrap_or(self.request.as_str())
     }
 }
 
@@ -45,7 +59,8 @@ impl<S: Sync> FromRequestParts<S> for Ask {
         let (caller, request) = caller
             .zip(request)
             .ok_or_else(|| Fault::internal("a handler that needs a caller stands on a public route"))?;
-        Ok(Self { caller, request })
+        let call = parts.extensions.get::<Vouched>().map(|vouched| vouched.call.clone());
+        Ok(Self { caller, request, call })
     }
 }
 

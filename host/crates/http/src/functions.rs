@@ -39,7 +39,7 @@ where
     let platform = app.platform();
     let background = vouched.is_some();
     let caller = match vouched {
-        Some(Vouched(caller)) => Some(caller),
+        Some(Vouched { caller, .. }) => Some(caller),
         None => caller(app, request.headers()).await.ok(),
     };
     let routing = routing::of(request.headers())?;

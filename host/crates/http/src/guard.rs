@@ -49,7 +49,7 @@ async fn authorise(access: Access, request: &mut Request) -> Result<()> {
     let app = request.extensions().get::<Arc<App>>().cloned();
     let app = app.ok_or_else(|| Fault::internal("no app in the request"))?;
     let caller = match request.extensions().get::<Vouched>() {
-        Some(Vouched(caller)) => caller.clone(),
+        Some(Vouched { caller, .. }) => caller.clone(),
         None => caller(&app, request.headers()).await?,
     };
     match access {

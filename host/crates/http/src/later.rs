@@ -34,7 +34,11 @@ const CONNECTION: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "
 
 /// On whose behalf a request is answered that did not come over the network.
 #[derive(Clone)]
-pub(crate) struct Vouched(pub(crate) Arc<Caller>);
+pub(crate) struct Vouched {
+    pub(crate) caller: Arc<Caller>,
+    /// The asynchronous call that it is an attempt of.
+    pub(crate) call: Arc<str>,
+}
 
 /// The head of a request that is answered later.
 pub(crate) struct Head {
@@ -150,7 +154,8 @@ impl Replay {
         again.headers_mut().insert(INVOCATION, HeaderValue::from_str(&call).map_err(Fault::internal)?);
         again.headers_mut().insert(ATTEMPT, HeaderValue::from(number));
         let path = again.uri().path().to_owned();
-        let response = answer(&self.app, self.router.clone(), again, Depth(depth), id, Some(Vouched(caller))).await;
+        let vouched = Vouched { caller, call: call.into() };
+        let response = answer(&self.app, self.router.clone(), again, Depth(depth), id, Some(vouched)).await;
         Ok((path, whole(response).await))
     }
 }

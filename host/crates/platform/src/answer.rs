@@ -7,6 +7,7 @@ use aimass_core::Fault;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
+use crate::deployments::AnswerCopy;
 use crate::watch::Watch;
 
 /// The body of a function's answer. Its call is over when it ends; or it is dropped, and its caller has left.
@@ -15,13 +16,21 @@ pub struct Body {
     watch: Option<Watch>,
     /// Bytes that are still to come, if that is known. A listener that has them does not wait for the end.
     left: Option<u64>,
+    /// Looks on, where the call is copied to a shadow.
+    copied: Option<Box<AnswerCopy>>,
 }
 
 impl Body {
     /// `empty`: nothing of the body is asked for, as of an answer to HEAD.
-    pub(crate) fn new(inner: aimass_sandbox::Body, watch: Watch, declared: Option<u64>, empty: bool) -> Self {
+    pub(crate) fn new(
+        inner: aimass_sandbox::Body,
+        watch: Watch,
+        declared: Option<u64>,
+        empty: bool,
+        copied: Option<Box<AnswerCopy>>,
+    ) -> Self {
         let left = if empty { Some(0) } else { inner.size_hint().exact().or(declared) };
-        let mut body = Self { inner, watch: Some(watch), left };
+        let mut body = Self { inner, watch: Some(watch), left, copied };
         if body.left == Some(0) || body.inner.is_end_stream() {
             body.end(None);
         }
@@ -31,6 +40,9 @@ impl Body {
     fn end(&mut self, failed: Option<&Fault>) {
         if let Some(watch) = self.watch.take() {
             watch.ended(failed);
+        }
+        if let Some(copied) = self.copied.take().filter(|_| failed.is_none()) {
+            copied.ended();
         }
     }
 }
@@ -47,6 +59,9 @@ impl http_body::Body for Body {
                 self.left = self.left.map(|left| left.saturating_sub(bytes));
                 if let Some(watch) = &self.watch {
                     watch.went(bytes);
+                }
+                if let (Some(copied), Some(data)) = (&mut self.copied, frame.data_ref()) {
+                    copied.went(data);
                 }
                 if self.left == Some(0) || self.inner.is_end_stream() {
                     self.end(None);

@@ -8,11 +8,11 @@ use aimass_core::trace::{SpanKind, Trace};
 use aimass_core::{Code, Fault, ObjectRef, Result, Signature, Source, Tenant, Tensor};
 use aimass_inference::process::Timing;
 use aimass_sandbox::{Call, Plugin};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Either};
 
 use crate::admission::Entered;
 use crate::answer::Body;
-use crate::deployments::{Live, Routing};
+use crate::deployments::{AnswerCopy, Live, Routing};
 use crate::directory::Resolved;
 use crate::statistics::Observation;
 use crate::watch::Watch;
@@ -266,7 +266,7 @@ impl Platform {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (tenant, resolved) = self.function_access(by, tenant, reference, &options.routing)?;
+        let (tenant, resolved, live) = self.function_access(by, tenant, reference, &options.routing)?;
         resolved.is_function()?;
         let _entered = self.admit(&tenant, &options.trace)?;
         let _live = (!options.background).then(|| self.invocations.live());
@@ -275,16 +275,21 @@ impl Platform {
         watch.function();
         resolved.recorder.function();
         let to_head = request.method() == http::Method::HEAD;
+        let copied = self.shadows.copy_call(live.as_deref(), &request);
         let started = Instant::now();
         let called = async {
             let plugin = self.loaded_plugin(&tenant, &resolved).await?;
             let call = self.call(&tenant, &resolved, &options, &request_id);
             let record = resolved.record.clone();
             let request = request.map(|body| {
-                body.map_frame(move |frame| {
+                let body = body.map_frame(move |frame| {
                     record.used.came(frame.data_ref().map_or(0, bytes::Bytes::len) as u64);
                     frame
-                })
+                });
+                match &copied {
+                    Some(copied) => Either::Left(copied.keep(body)),
+                    None => Either::Right(body),
+                }
             });
             self.sandbox.http(&plugin, call, request).await
         };
@@ -304,7 +309,11 @@ impl Platform {
                     response = response.map(|body| body.on_failure(told));
                 }
                 response.extensions_mut().insert(ServedVersion(resolved.version));
-                Ok(watched(response, watch, to_head))
+                // Answers that have no body, by their status or by what was asked for.
+                let status = response.status().as_u16();
+                let empty = to_head || matches!(status, 204 | 304);
+                let copied = copied.map(|call| Box::new(call.answered(&tenant, &options, &request_id, status, empty)));
+                Ok(watched(response, watch, empty, copied))
             }
             Err(fault) => {
                 watch.ended(Some(&fault));
@@ -341,17 +350,17 @@ impl Platform {
         named: &aimass_core::Name,
         reference: &ObjectRef,
         routing: &Routing,
-    ) -> Result<(Tenant, Arc<Resolved>)> {
+    ) -> Result<(Tenant, Arc<Resolved>, Option<Arc<Live>>)> {
         if let Some(tenant) = by.and_then(|caller| caller.tenant().ok()).filter(|tenant| tenant.name() == named) {
-            let (resolved, _) = self.directory.resolve(tenant, reference, routing)?;
+            let (resolved, live) = self.directory.resolve(tenant, reference, routing)?;
             if !resolved.public {
                 by.map_or(Ok(()), |caller| caller.require(Scope::PluginsInvoke))?;
             }
-            return Ok((tenant.clone(), resolved));
+            return Ok((tenant.clone(), resolved, live));
         }
         let tenant = self.auth.public(named);
         match self.directory.resolve(&tenant, reference, routing) {
-            Ok((resolved, _)) if resolved.public => Ok((tenant, resolved)),
+            Ok((resolved, live)) if resolved.public => Ok((tenant, resolved, live)),
             _ if by.is_none() => Err(Fault::new(Code::Unauthenticated, "a valid token is required")),
             _ => Err(Fault::not_found()),
         }
@@ -386,13 +395,15 @@ impl Platform {
 }
 
 /// A function's answer, whose call is watched to its last byte.
-fn watched(response: http::Response<aimass_sandbox::Body>, mut watch: Watch, to_head: bool) -> http::Response<Body> {
+fn watched(
+    response: http::Response<aimass_sandbox::Body>,
+    mut watch: Watch,
+    empty: bool,
+    copied: Option<Box<AnswerCopy>>,
+) -> http::Response<Body> {
     let (parts, body) = response.into_parts();
-    let status = parts.status.as_u16();
-    watch.status = Some(status);
+    watch.status = Some(parts.status.as_u16());
     let declared = parts.headers.get(http::header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
-    // Answers that have none by their status.
-    let empty = to_head || matches!(status, 204 | 304);
-    http::Response::from_parts(parts, Body::new(body, watch, declared, empty))
+    http::Response::from_parts(parts, Body::new(body, watch, declared, empty, copied))
 }

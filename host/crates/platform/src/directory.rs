@@ -19,6 +19,7 @@ use crate::statistics::{Record, Recorder, Records};
 const NAMES: usize = 10_000;
 
 /// What a call needs to know of a version.
+#[derive(Clone)]
 pub(crate) struct Resolved {
     pub(crate) kind: Kind,
     pub(crate) name: Name,
@@ -30,6 +31,8 @@ pub(crate) struct Resolved {
     pub(crate) http: bool,
     /// Settings and secrets, sealed.
     pub(crate) settings: Arc<dyn Configuration>,
+    /// The number of those; 0 for none.
+    pub(crate) configuration: u64,
     pub(crate) public: bool,
     /// What is remembered of the name.
     pub(crate) record: Arc<Record>,
@@ -100,6 +103,21 @@ impl Directory {
         self.objects.retain(|(owner, _), _| owner.name() != tenant);
     }
 
+    /// The same version with the configuration of that number; as it is without one.
+    ///
+    /// # Errors
+    /// `not_found` if that is gone: what something runs with is kept, so the plugin went meanwhile.
+    pub(crate) fn with_configuration(
+        &self,
+        tenant: &Tenant,
+        version: Arc<Resolved>,
+        number: Option<u64>,
+    ) -> Result<Arc<Resolved>> {
+        let Some(number) = number.filter(|number| *number != version.configuration) else { return Ok(version) };
+        let settings = self.store.configuration(tenant, &version.name, Some(number))?;
+        Ok(Arc::new(Resolved { settings: Arc::new(settings), configuration: number, ..(*version).clone() }))
+    }
+
     fn object(&self, tenant: &Tenant, name: &Name) -> Result<Arc<Object>> {
         let key = (tenant.clone(), name.clone());
         if let Some(object) = self.objects.get(&key) {
@@ -125,7 +143,8 @@ impl Directory {
         }
         let latest = &object.latest;
         let row = self.store.state().version(tenant, &latest.name, number)?.ok_or_else(Fault::not_found)?;
-        let resolved = Arc::new(resolved(row, latest.settings.clone(), latest.public, latest.record.clone()));
+        let settings = (latest.settings.clone(), latest.configuration);
+        let resolved = Arc::new(resolved(row, settings, latest.public, latest.record.clone()));
         object.others.write().unwrap_or_else(PoisonError::into_inner).insert(number, resolved.clone());
         Ok(resolved)
     }
@@ -134,19 +153,21 @@ impl Directory {
         let state = self.store.state();
         let object = state.object(tenant, name)?.filter(|o| !o.deleted).ok_or_else(Fault::not_found)?;
         let row = state.version(tenant, name, object.latest)?.ok_or_else(Fault::not_found)?;
-        let settings = Arc::new(self.store.configuration(tenant, name, None)?);
+        let settings = self.store.configuration(tenant, name, None)?;
+        let number = settings.row().number;
         let record = self.records.of(tenant, name, row.kind);
-        let latest = Arc::new(resolved(row, settings, object.public, record));
+        let latest = Arc::new(resolved(row, (Arc::new(settings), number), object.public, record));
         let object = Object { latest, aliases: BTreeMap::new(), default: None, others: RwLock::default() };
-        let version = |number| -> Result<Arc<Resolved>> {
+        let version = |number, configuration| -> Result<Arc<Resolved>> {
             let version = self.numbered(tenant, &object, number)?;
             version.recorder.watch();
-            Ok(version)
+            self.with_configuration(tenant, version, configuration)
         };
         let mut aliases = BTreeMap::new();
         for row in state.aliases(tenant, name, None, MAX_ALIASES)? {
-            let split = row.route.split.iter().map(|share| Ok((share.weight, version(share.version)?)));
-            let shadow = row.route.shadow.map(version).transpose()?;
+            let split =
+                row.route.split.iter().map(|share| Ok((share.weight, version(share.version, share.configuration)?)));
+            let shadow = row.route.shadow.map(|shadow| version(shadow, row.route.shadow_configuration)).transpose()?;
             let live = Live::new(name.clone(), row.alias.clone(), split.collect::<Result<_>>()?, shadow)?;
             aliases.insert(row.alias, Arc::new(live));
         }
@@ -193,6 +214,7 @@ impl Resolved {
             signature: None,
             http: false,
             settings: Arc::new(aimass_core::event::Settings::new()),
+            configuration: 0,
             public: false,
             record: record.clone(),
             recorder: record.version(version),
@@ -200,10 +222,79 @@ impl Resolved {
     }
 }
 
-fn resolved(row: VersionRow, settings: Arc<dyn Configuration>, public: bool, record: Arc<Record>) -> Resolved {
+fn resolved(
+    row: VersionRow,
+    (settings, configuration): (Arc<dyn Configuration>, u64),
+    public: bool,
+    record: Arc<Record>,
+) -> Resolved {
     let http = row.inspection.worlds.iter().any(|w| w.starts_with("wasi:http/"));
     let VersionRow { kind, name, version, digest, inspection, .. } = row;
     let (device, signature) = (inspection.device, inspection.signature);
     let recorder = record.version(version);
-    Resolved { kind, name, version, digest, device, signature, http, settings, public, record, recorder }
+    Resolved { kind, name, version, digest, device, signature, http, settings, configuration, public, record, recorder }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use aimass_core::event::{
+        Actor, AliasSet, Change, Deployment, Event, Inspection, Provenance, Route, Settings, Share,
+    };
+    use aimass_store::seal_settings;
+
+    use super::*;
+
+    async fn record(store: &Store, event: Event) {
+        store.write(Actor::system(), move |_| Ok((Some(event), ()))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_alias_of_an_older_record_serves_with_the_newest_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), dir.path().join("key").as_path()).unwrap();
+        let (tenant, name): (Name, Name) = ("acme".parse().unwrap(), "p".parse().unwrap());
+        let acme = Tenant::vouched_for(tenant.clone());
+        record(&store, Event::TenantCreated { tenant: tenant.clone() }).await;
+        let created = Event::VersionCreated {
+            tenant: tenant.clone(),
+            kind: Kind::Plugin,
+            name: name.clone(),
+            version: 1,
+            digest: Digest::of(b""),
+            size: 0,
+            inspection: serde_json::from_str::<Inspection>("{}").unwrap(),
+            idempotency_key: None,
+            provenance: Provenance::default(),
+        };
+        record(&store, created).await;
+        let seal = store.seal(&acme).await.unwrap();
+        for (alias, configuration) in [("old", None), ("first", Some(1)), ("bare", Some(0))] {
+            if alias == "first" {
+                let sealed = Some(seal_settings(&seal, &name, 1, &Settings::new()).unwrap());
+                let (tenant, name, settings) = (tenant.clone(), name.clone(), Settings::new());
+                record(&store, Event::SettingsReplaced { tenant, name, settings, number: 1, sealed }).await;
+            }
+            let split = vec![Share { configuration, ..Share::new(1, 1) }];
+            let route = Route { split, shadow: None, shadow_configuration: None, canary: None };
+            let deployment = Deployment { route, change: Change::Set, restores: None, gate: None, seen: vec![] };
+            let (tenant, name, alias) = (tenant.clone(), name.clone(), alias.parse().unwrap());
+            record(&store, Event::AliasSet(AliasSet { tenant, name, alias, deployment })).await;
+        }
+        let settings = Settings::from([("v".to_owned(), "new".to_owned())]);
+        let sealed = Some(seal_settings(&seal, &name, 2, &settings).unwrap());
+        let replaced = Event::SettingsReplaced { tenant, name, settings: Settings::new(), number: 2, sealed };
+        record(&store, replaced).await;
+
+        let directory = Directory::new(store, Arc::default());
+        let of = |reference: &str| {
+            let (resolved, _) = directory.resolve(&acme, &reference.parse().unwrap(), &Routing::default()).unwrap();
+            let values = resolved.settings.open().unwrap();
+            (resolved.configuration, values.get("v").map(str::to_owned))
+        };
+        let new = || Some("new".to_owned());
+        assert_eq!((of("p"), of("p@1"), of("p:old")), ((2, new()), (2, new()), (2, new())));
+        assert_eq!((of("p:first"), of("p:bare")), ((1, None), (0, None)));
+    }
 }

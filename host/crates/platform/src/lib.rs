@@ -64,8 +64,8 @@ pub use audit::{AuditDocument, AuditQuery};
 pub use background::{UploadDocument, UploadState};
 pub use calls::{CallOptions, Servable, ServedVersion};
 pub use deployments::{
-    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, Names, PortChange, PromoteWish,
-    Routing, ShadowFigures, VersionFigures,
+    AliasDocument, AliasWish, Changed, DeployWish, DeploymentDocument, DiffDocument, KeyChanges, Names, PortChange,
+    PromoteWish, Routing, ShadowFigures, Side, VersionFigures,
 };
 pub use egress::{
     CallsDocument, EgressParts, EgressWish, FlowDocument, LOCAL, ObjectUsageDocument, RegionDocument, TransferWish,

@@ -69,7 +69,8 @@ impl Platform {
         self.store.configuration(tenant, name, None)?.settings()
     }
 
-    /// Replaces a plugin's settings; the next call sees them.
+    /// Replaces a plugin's settings. The next call of a version by its number sees them, calls through an alias when
+    /// that is deployed again.
     ///
     /// # Errors
     /// `not_found`; `payload_too_large` above 56 KiB.

@@ -58,7 +58,9 @@ impl Platform {
         }))
     }
 
-    /// Sets a secret of a plugin's, also one that is there; the next call sees it. Whether it is new.
+    /// Sets a secret of a plugin's, also one that is there. The next call of a version by its number sees it, calls
+    /// through an alias when that is deployed again; `everywhere`, the next call of each alias that has such a secret,
+    /// and nothing brings the value before back. Whether it is new.
     ///
     /// # Errors
     /// `not_found` for the plugin; `invalid_request` for a key that is none, or a value that is empty or no UTF-8;
@@ -69,6 +71,7 @@ impl Platform {
         plugin: &Name,
         key: &str,
         value: &[u8],
+        everywhere: bool,
     ) -> Result<(SecretDocument, bool)> {
         let tenant = asked.tenant(Scope::PluginsWrite)?;
         check_key(key)?;
@@ -94,7 +97,7 @@ impl Platform {
                 }
                 let number = next_configuration(state, &owner, &name)?;
                 let sealed = seal_secret(&seal, &name, &wanted, number, &value)?;
-                let set = SecretSet { tenant: owner.name().clone(), name, key: wanted, number, sealed };
+                let set = SecretSet { tenant: owner.name().clone(), name, key: wanted, number, sealed, everywhere };
                 Ok((Some(Event::SecretSet(set)), new))
             })
             .await?;
@@ -104,18 +107,18 @@ impl Platform {
         Ok((SecretDocument::new((key, secret)), new))
     }
 
-    /// Deletes a secret; the next call does not see it.
+    /// Deletes a secret: for the calls that would see it if it were set, see [`Self::set_secret`].
     ///
     /// # Errors
     /// `not_found`.
-    pub async fn delete_secret(&self, asked: Asked<'_>, plugin: &Name, key: &str) -> Result<()> {
+    pub async fn delete_secret(&self, asked: Asked<'_>, plugin: &Name, key: &str, everywhere: bool) -> Result<()> {
         let tenant = asked.tenant(Scope::PluginsWrite)?;
         let (owner, name, key) = (tenant.clone(), plugin.clone(), key.to_owned());
         self.store
             .write(asked.actor(), move |state| {
                 state.object(&owner, &name)?.filter(|row| live(row, Kind::Plugin)).ok_or_else(Fault::not_found)?;
                 let number = next_configuration(state, &owner, &name)?;
-                let gone = SecretDeleted { tenant: owner.name().clone(), name, key, number };
+                let gone = SecretDeleted { tenant: owner.name().clone(), name, key, number, everywhere };
                 Ok((Some(Event::SecretDeleted(gone)), ()))
             })
             .await?;

@@ -26,17 +26,33 @@ pub struct SealedConfiguration {
 }
 
 impl Store {
-    /// A plugin's newest configuration, or that of a number; an empty one if it has none.
+    /// A plugin's newest configuration, or that of a number; an empty one if it has none, and for the number 0.
     ///
     /// # Errors
-    /// `not_found` for a number that there is not; `integrity` if a value is missing.
+    /// `not_found` for a number that there is not, or no longer; `integrity` if a value is missing.
     pub fn configuration(&self, tenant: &Tenant, plugin: &Name, number: Option<u64>) -> Result<SealedConfiguration> {
         let state = self.state();
-        let row = match (state.configuration(tenant, plugin, number)?, number) {
-            (Some(row), _) => row,
-            (None, Some(_)) => return Err(Fault::not_found()),
-            (None, None) => ConfigurationRow::default(),
-        };
+        loop {
+            let row = match (state.configuration(tenant, plugin, number)?, number) {
+                (Some(row), _) => row,
+                (None, Some(1..)) => return Err(Fault::not_found()),
+                (None, _) => ConfigurationRow::default(),
+            };
+            match self.sealed(&state, tenant, plugin, row.clone()) {
+                // The next one came meanwhile, and this one went with its values.
+                Err(_) if state.configuration(tenant, plugin, number)?.unwrap_or_default() != row => {}
+                read => return read,
+            }
+        }
+    }
+
+    fn sealed(
+        &self,
+        state: &State<'_>,
+        tenant: &Tenant,
+        plugin: &Name,
+        row: ConfigurationRow,
+    ) -> Result<SealedConfiguration> {
         let value = |number| {
             let missing = || {
                 let cause = format!("a value of the configuration {number} of {tenant}/{plugin} is missing");

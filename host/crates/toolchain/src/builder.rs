@@ -10,7 +10,7 @@ use crate::command::{cargo, run};
 use crate::ladder::{self, Rung, Toolchain};
 use crate::progress::{Progress, Stage, Watch};
 use crate::project::Project;
-use crate::{Cache, Result, TARGET, ToolchainError, component, sdk};
+use crate::{Cache, Language, Result, TARGET, ToolchainError, component, script, sdk};
 
 /// A first build fetches and compiles every dependency.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -51,20 +51,35 @@ impl Default for BuildOptions {
 pub struct Built {
     /// The component: `target/aimass/<name>.wasm` of the project or of its workspace.
     pub component: PathBuf,
-    /// Where the standard library came from.
-    pub rung: Rung,
+    /// What the project is written in.
+    pub language: Language,
+    /// What it was built with: for Rust the [`Rung`], else a program and its version.
+    pub toolchain: String,
     /// How long it took.
     pub elapsed: Duration,
 }
 
 /// Builds the project in a folder. The first build on a machine may fetch a toolchain; later ones take seconds, since
-/// all guests share one build folder in the cache.
+/// all guests in Rust share one build folder in the cache, and what was built of the same files is kept there.
 ///
 /// # Errors
-/// [`ToolchainError::Compile`] with the compiler's own words; [`ToolchainError::NoToolchain`] that says what to install;
-/// [`ToolchainError::Project`] if the folder is no project that makes a component.
+/// [`ToolchainError::Compile`] with the compiler's own words; [`ToolchainError::NoToolchain`] and
+/// [`ToolchainError::Missing`] that say what to install; [`ToolchainError::Project`] if the folder is no project that
+/// makes a component.
 pub fn build(project: &Path, options: BuildOptions, progress: &mut dyn FnMut(Progress)) -> Result<Built> {
     let started = Instant::now();
+    let language = Language::of(project)?;
+    let (component, toolchain) = match language {
+        Language::Rust => rust(project, options, progress)?,
+        other => {
+            let (component, tool) = script::build(project, other, &options.cache, progress)?;
+            (component, tool.to_owned())
+        }
+    };
+    Ok(Built { component, language, toolchain, elapsed: started.elapsed() })
+}
+
+fn rust(project: &Path, options: BuildOptions, progress: &mut dyn FnMut(Progress)) -> Result<(PathBuf, String)> {
     let project = Project::read(project)?;
     let toolchain = ladder::climb(&project.folder, &options.cache, options.rung, progress)?;
     tracing::debug!(project = %project.name, rung = %toolchain.rung, "building a guest");
@@ -74,7 +89,7 @@ pub fn build(project: &Path, options: BuildOptions, progress: &mut dyn FnMut(Pro
     let bytes = component::read(&made)?;
     let component = project.target_directory.join("aimass").join(format!("{}.wasm", project.name));
     write_whole(&component, &bytes)?;
-    Ok(Built { component, rung: toolchain.rung, elapsed: started.elapsed() })
+    Ok((component, toolchain.rung.to_string()))
 }
 
 fn compile(project: &Project, toolchain: &Toolchain, options: &BuildOptions, watch: Watch<'_>) -> Result<PathBuf> {

@@ -22,6 +22,14 @@ pub enum ToolchainError {
     /// No rung of the ladder holds; names what to install.
     #[error("no Rust toolchain for wasm32-wasip2 was found.\n{0}")]
     NoToolchain(String),
+    /// A language's own program is not on the machine, or too old.
+    #[error("{what}; {advice}")]
+    Missing {
+        /// What was found instead.
+        what: String,
+        /// What to install.
+        advice: &'static str,
+    },
     /// The compiler's own words.
     #[error("the build failed:\n{0}")]
     Compile(String),

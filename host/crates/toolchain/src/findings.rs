@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::command::output;
+use crate::script::{javascript, python};
 use crate::{Cache, TARGET, debian, ladder};
 
 const QUICK: Duration = Duration::from_secs(20);
@@ -36,6 +37,8 @@ pub fn findings() -> Vec<Finding> {
         version("rustc", &["rustc", "--version"], "install Rust 1.95 or later, by rustup"),
         guests(&cache),
     ];
+    found.push(script("python", python::version(), python::TOOL));
+    found.push(script("javascript", javascript::version(), javascript::TOOL));
     found.push(pip());
     found.push(finding("toolchain cache", cache.path().display().to_string(), ""));
     found
@@ -63,6 +66,15 @@ fn guests(cache: &Cache) -> Finding {
         ),
         Err(_) if rustup => finding(&what, "not yet", add),
         Err(why) => finding(&what, "none", format!("install rustup and run: rustup target add {TARGET} ({why})")),
+    }
+}
+
+/// What guests in a language would be built with.
+fn script(language: &str, version: crate::Result<String>, tool: &str) -> Finding {
+    let what = format!("toolchain: {language} guests");
+    match version {
+        Ok(version) => finding(&what, format!("{version}, with {tool}"), ""),
+        Err(why) => finding(&what, "none", format!("for guests in this language: {why}")),
     }
 }
 

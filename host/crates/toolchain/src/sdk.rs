@@ -84,6 +84,11 @@ fn workspace() -> String {
     toml::Table::from_iter([("workspace".into(), workspace.into())]).to_string()
 }
 
+/// The interfaces by their paths in `wit/`.
+pub(crate) fn wit() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FILES.iter().filter_map(|(path, text)| Some((path.strip_prefix("wit/")?, *text)))
+}
+
 /// Cargo's argument that points `aimass-sdk` to the unpacked one.
 pub(crate) fn patch(sdk: &Path) -> String {
     format!("patch.crates-io.aimass-sdk.path={}", toml::Value::from(sdk.to_string_lossy().as_ref()))

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use aimass_toolchain::{
-    BuildOptions, Cache, Progress, Rung, Stage, Template, ToolchainError, build, fetch, new_project,
+    BuildOptions, Cache, Language, Progress, Rung, Stage, Template, ToolchainError, build, fetch, new_project,
 };
 
 /// As in the component model's binary format.
@@ -33,7 +33,7 @@ fn both_templates_build_pass_their_tests_and_build_again_in_seconds() {
     let dir = tempfile::tempdir().unwrap();
     for (name, template) in [("my-model", Template::Model), ("my-function", Template::Http)] {
         let project = dir.path().join(name);
-        new_project(&project, name, template).unwrap();
+        new_project(&project, name, Language::Rust, template).unwrap();
         assert!(built(&project).starts_with(COMPONENT));
 
         // The second build makes nothing again that the first one made.
@@ -58,7 +58,7 @@ fn a_guest_builds_where_rustup_has_no_target_and_the_machine_is_a_debian() {
     }
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("by-debian");
-    new_project(&project, "by-debian", Template::Model).unwrap();
+    new_project(&project, "by-debian", Language::Rust, Template::Model).unwrap();
     let options = debian();
     assert!(built_by(options, &project).starts_with(COMPONENT));
 }
@@ -77,7 +77,7 @@ fn the_example_plugins_build_inside_the_workspace() {
 fn a_mistake_is_told_in_the_compilers_own_words() {
     let dir = tempfile::tempdir().unwrap();
     let project = dir.path().join("wrong");
-    new_project(&project, "wrong", Template::Http).unwrap();
+    new_project(&project, "wrong", Language::Rust, Template::Http).unwrap();
     std::fs::write(project.join("src/lib.rs"), "fn f() -> u8 { \"text\" }").unwrap();
     match build(&project, debian(), &mut |_| {}) {
         Err(ToolchainError::Compile(text)) => {
@@ -89,12 +89,91 @@ fn a_mistake_is_told_in_the_compilers_own_words() {
 }
 
 #[test]
+fn a_mistake_in_another_language_is_told_in_its_own_words() {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, (language, file, code, wanted)) in [
+        (Language::Python, "app.py", "def f(:\n", "app.py\", line 1"),
+        (Language::JavaScript, "app.js", "export const model = {\n", "app.js:2"),
+        (Language::JavaScript, "app.js", "nothing.here();\n", "app.js:1:1 ReferenceError"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let project = dir.path().join(number.to_string());
+        new_project(&project, "wrong", language, Template::Model).unwrap();
+        std::fs::write(project.join(file), code).unwrap();
+        match build(&project, BuildOptions::default(), &mut |_| {}) {
+            Err(ToolchainError::Compile(text)) => {
+                assert!(text.contains(wanted) && !text.contains("componentize.js"), "{text}")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn packages_of_a_virtual_environment_and_bundles_of_a_build_script_become_part_of_a_component() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let make = |name: &str, language| new_project(&dir.path().join(name), name, language, Template::Model).unwrap();
+    make("with-package", Language::Python);
+    let path = "with-package/app.py";
+    let code = std::fs::read_to_string(dir.path().join(path)).unwrap();
+    write(path, &format!("import words\n\nassert words.GREETING == \"hello\"\n{code}"));
+    write("with-package/.venv/lib/python3.11/site-packages/words.py", "GREETING = \"hello\"\n");
+    write("with-package/.venv/lib/python3.11/site-packages/words-1.0.dist-info/METADATA", "Name: words\n");
+    assert!(built(&dir.path().join("with-package")).starts_with(COMPONENT));
+
+    make("with-bundle", Language::JavaScript);
+    let package = r#"{"type":"module","main":"dist/app.js","scripts":{"build":"mkdir -p dist && cp app.js dist/"}}"#;
+    write("with-bundle/package.json", package);
+    assert!(built(&dir.path().join("with-bundle")).starts_with(COMPONENT));
+
+    let failing = package.replace("mkdir -p dist", "echo the bundler says why; exit 3");
+    write("with-bundle/package.json", &failing);
+    match build(&dir.path().join("with-bundle"), debian(), &mut |_| {}) {
+        Err(ToolchainError::Compile(text)) => assert!(text.contains("the bundler says why"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_script_that_is_told_of_events_is_a_component() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = "from wit_world import exports\n\n\nclass Events(exports.Events):\n    def handle(self, event):\n        \
+        print(event.type, event.id)\n";
+    let javascript = "export const events = { handle: (event) => console.log(event.type, event.id) };\n";
+    let files = [
+        ("python/app.py", python),
+        ("python/pyproject.toml", "[tool.aimass]\nworld = \"event\"\n"),
+        ("javascript/app.js", javascript),
+        ("javascript/package.json", r#"{"type":"module","aimass":{"world":"event"}}"#),
+    ];
+    for (path, text) in files {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    for language in ["python", "javascript"] {
+        let component = built(&dir.path().join(language));
+        assert!(component.starts_with(COMPONENT));
+        // The export's name stands in the component as it is.
+        let wanted = b"aimass:plugin/events@0.1.0";
+        assert!(component.windows(wanted.len()).any(|part| part == wanted), "{language}");
+    }
+}
+
+#[test]
 fn two_builds_at_once_both_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let projects = ["a", "b"].map(|folder| dir.path().join(folder).join("same-name"));
     std::thread::scope(|scope| {
         for project in &projects {
-            new_project(project, "same-name", Template::Http).unwrap();
+            new_project(project, "same-name", Language::Rust, Template::Http).unwrap();
             scope.spawn(|| assert!(built(project).starts_with(COMPONENT)));
         }
     });

@@ -13,6 +13,18 @@ pub struct Share {
     pub version: u64,
     /// Its part, beside the weights of the others. With 0 it serves only who asks for it.
     pub weight: u32,
+    /// The number of the configuration (a plugin's settings and secrets) that it runs with, 0 for that of before there
+    /// was any. Said by nobody, it is decided when the alias is told; models and older records have none, which means
+    /// the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<u64>,
+}
+
+impl Share {
+    /// A version's part, with a configuration that is still to be decided.
+    pub fn new(version: u64, weight: u32) -> Self {
+        Self { version, weight, configuration: None }
+    }
 }
 
 /// What an alias says.
@@ -23,6 +35,9 @@ pub struct Route {
     /// A version that gets a copy of each call. Its answers are compared, and never returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<u64>,
+    /// The number of the configuration that the shadow runs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow_configuration: Option<u64>,
     /// The version that is tried out, if one is: until it is promoted or rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
@@ -32,6 +47,11 @@ impl Route {
     /// Every version that it names.
     pub fn versions(&self) -> impl Iterator<Item = u64> {
         self.split.iter().map(|share| share.version).chain(self.shadow)
+    }
+
+    /// Every configuration that it names.
+    pub fn configurations(&self) -> impl Iterator<Item = u64> {
+        self.split.iter().filter_map(|share| share.configuration).chain(self.shadow_configuration)
     }
 }
 

@@ -23,6 +23,9 @@ pub struct BatchWork {
     pub target: Name,
     /// Which version of it.
     pub version: u64,
+    /// The number of the configuration that a plugin runs with; the newest for models and in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<u64>,
     /// The file with the rows.
     pub input: FileName,
     /// What it held then.

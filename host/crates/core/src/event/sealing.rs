@@ -56,6 +56,9 @@ pub struct SecretSet {
     pub number: u64,
     /// The value.
     pub sealed: Sealed,
+    /// Also in every configuration before that has such a secret: aliases that stay with one of them get this value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub everywhere: bool,
 }
 
 /// A plugin's secret was deleted: its configuration of this number is the one before without it.
@@ -69,6 +72,9 @@ pub struct SecretDeleted {
     pub key: String,
     /// The configuration's number; it is the next one.
     pub number: u64,
+    /// Also from every configuration before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub everywhere: bool,
 }
 
 /// Every tenant's data key was wrapped anew, under the newest key-encryption key.

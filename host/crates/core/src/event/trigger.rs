@@ -1,10 +1,13 @@
 //! What the journal records of triggers: when something shall run by itself, what, and that it did.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BucketSource, Sealed, Seen};
+use super::{BucketSource, OnError, Sealed, Seen};
+use crate::data::FileName;
 use crate::{Digest, Name};
 
 /// Something that runs by itself.
@@ -136,6 +139,8 @@ pub enum TriggerTarget {
     Function(FunctionTarget),
     /// Telling a plugin of the event.
     Event(EventTarget),
+    /// Inference over every row of a data file.
+    Batch(BatchTarget),
 }
 
 /// Inference with a fixed input.
@@ -175,6 +180,28 @@ pub struct FunctionTarget {
 pub struct EventTarget {
     /// `name`, `name@3` or `name:prod`.
     pub plugin: String,
+}
+
+/// Inference over every row of a data file: a job, with the id of the run that began it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchTarget {
+    /// A model or a plugin: `name`, `name@3` or `name:prod`.
+    pub target: String,
+    /// The data file with the rows. Left out, it is the one that the event `file.stored` tells of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<FileName>,
+    /// The data file that the result becomes. `{date}` in it stands for the day of the run (UTC), `{run}` for its id.
+    pub output: String,
+    /// Which columns make up an input, by its name; without it, the column of that name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, Vec<String>>,
+    /// The columns that stand in the result beside the outputs; all if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Vec<String>>,
+    /// What to do about a row that cannot be computed.
+    #[serde(default)]
+    pub on_error: OnError,
 }
 
 fn post() -> String {
@@ -305,12 +332,17 @@ impl Trigger {
             TriggerTarget::Infer(infer) => &infer.model,
             TriggerTarget::Function(function) => &function.plugin,
             TriggerTarget::Event(event) => &event.plugin,
+            TriggerTarget::Batch(batch) => &batch.target,
         }
     }
 
     /// Whether it cannot run without what its source brings.
     pub fn needs_input(&self) -> bool {
-        matches!(&self.run, TriggerTarget::Infer(infer) if infer.body.is_none())
+        match &self.run {
+            TriggerTarget::Infer(infer) => infer.body.is_none(),
+            TriggerTarget::Batch(batch) => batch.input.is_none(),
+            TriggerTarget::Function(_) | TriggerTarget::Event(_) => false,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aimass_core::event::Kind;
-use aimass_core::name::version_number;
 use aimass_core::{Fault, Name, Result};
 use aimass_platform::{AliasDocument, AliasWish, DeployWish, DeploymentDocument, DiffDocument, Page, PromoteWish};
 use axum::Json as Answer;
@@ -169,16 +168,27 @@ pub(crate) async fn delete_version(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `?from=2&to=3`.
+/// `?from=2&to=3`, or `?from=prod&to=3`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Versions {
-    /// The one version.
-    #[schemars(with = "std::num::NonZeroU64")]
+pub(crate) struct Sides {
+    /// A version, which is compared with the newest settings, or an alias, with those that it serves with.
+    #[schemars(with = "Side")]
     from: Option<String>,
-    /// The other.
-    #[schemars(with = "std::num::NonZeroU64")]
+    /// Another one.
+    #[schemars(with = "Side")]
     to: Option<String>,
+}
+
+/// How one side of a comparison is written.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes a parameter")]
+enum Side {
+    /// A version's number.
+    Version(std::num::NonZeroU64),
+    /// An alias.
+    Alias(Name),
 }
 
 pub(crate) async fn diff(
@@ -186,11 +196,11 @@ pub(crate) async fn diff(
     ask: Ask,
     Of(kind): Of,
     params: Params,
-    Query(versions): Query<Versions>,
+    Query(sides): Query<Sides>,
 ) -> Result<Answer<DiffDocument>, Rejection> {
-    let number = |text: &Option<String>| {
-        version_number(text.as_deref().ok_or_else(|| Fault::invalid("name two versions: `?from=2&to=3`"))?)
+    let side = |text: Option<String>| -> Result<aimass_platform::Side> {
+        text.ok_or_else(|| Fault::invalid("name two versions: `?from=2&to=3`"))?.parse()
     };
-    let (from, to) = (number(&versions.from)?, number(&versions.to)?);
-    Ok(Answer(app.platform().diff(ask.asked(), (kind, &params.get("name")?), from, to)?))
+    let (from, to) = (side(sides.from)?, side(sides.to)?);
+    Ok(Answer(app.platform().diff(ask.asked(), (kind, &params.get("name")?), &from, &to)?))
 }

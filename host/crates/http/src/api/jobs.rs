@@ -57,7 +57,7 @@ pub(crate) async fn create(
     ask: Ask,
     Json(wish): Json<JobRequest>,
 ) -> Result<Response, Rejection> {
-    let job = app.platform().create_job(ask.asked(), wish).await?;
+    let job = app.platform().create_job(ask.asked(), ask.id(), wish).await?;
     let location = [(LOCATION, format!("/api/v1/jobs/{}", job.id))];
     Ok((StatusCode::ACCEPTED, location, Answer(JobStatus::of(job, &ask))).into_response())
 }
@@ -89,7 +89,7 @@ pub(crate) async fn events(State(app): State<Arc<App>>, ask: Ask, params: Params
     let first = event(if ended(&job) { "end" } else { "progress" }, &JobStatus::of(job, &ask));
     let rest = futures_util::stream::unfold(news, move |news| {
         let (app, id) = (app.clone(), id.clone());
-        let ask = Ask { caller: ask.caller.clone(), request: ask.request.clone() };
+        let ask = ask.clone();
         async move {
             let mut news = news?;
             let changed = tokio::select! {

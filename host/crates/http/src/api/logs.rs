@@ -24,7 +24,7 @@ use crate::guard::bearer;
 use crate::problem::Rejection;
 
 /// Where a reader of events that was cut off goes on.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A sign of life for whatever stands between: proxies close what is silent for a minute.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -84,7 +84,8 @@ pub(crate) async fn tail(
     Ok(response)
 }
 
-fn wants_events(headers: &HeaderMap) -> bool {
+/// Whether the reader is one of server-sent events.
+pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let kinds = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
     kinds.filter_map(|kind| kind.split(';').next()).any(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
 }

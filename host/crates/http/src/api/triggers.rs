@@ -110,7 +110,7 @@ pub(crate) async fn replay(
 }
 
 /// Nothing else is the key of a row.
-fn run_id(params: &Params) -> Result<&str> {
+pub(crate) fn run_id(params: &Params) -> Result<&str> {
     let id = params.text("run")?;
     let is_one = id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if is_one { Ok(id) } else { Err(Fault::not_found()) }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aimass_core::{Fault, Name, Port, Result};
-use aimass_platform::{DiffDocument, PortChange};
+use aimass_platform::{DiffDocument, PortChange, Side};
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -36,7 +36,10 @@ pub(crate) async fn show(
     let to = pair.to.unwrap_or(newest);
     let from = pair.from.unwrap_or(to.saturating_sub(1).max(1));
     let diff = match (from, to) {
-        (1.., 1..) => app.platform().diff(visit.asked(), (kind, &name), from, to)?,
+        (1.., 1..) => {
+            let (from, to) = (Side::Version(from), Side::Version(to));
+            app.platform().diff(visit.asked(), (kind, &name), &from, &to)?
+        }
         _ => return Err(Fault::invalid("a version is a number from 1").into()),
     };
     let field = |id: &str, title: &str, value: u64| {

@@ -18,6 +18,7 @@ use super::origin;
 use super::session::Session;
 use super::shell;
 use super::visit::{Fields, Theme, Visit};
+use crate::api::logs::wants_events;
 use crate::app::App;
 use crate::extract::whole_body;
 use crate::problem::{log, status};
@@ -33,7 +34,8 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
     let Some((app, id)) = app.zip(id) else {
         return crate::problem::Rejection(Fault::internal("no app in the request")).into_response();
     };
-    let looks = request.headers().contains_key("x-looks-again");
+    // A stream is opened by a page that looks by itself, too.
+    let looks = request.headers().contains_key("x-looks-again") || wants_events(request.headers());
     let Some((session, caller)) = signed_in(&app, request.headers(), !looks).await else {
         return way_in(&request);
     };

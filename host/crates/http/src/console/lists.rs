@@ -17,6 +17,9 @@ use crate::app::App;
 use crate::extract::{Paging, Query};
 use crate::problem::Rejection;
 
+/// The kinds of what can be called.
+pub(super) const KINDS: [Kind; 2] = [Kind::Plugin, Kind::Model];
+
 /// Pages of a list that one search looks through, of a hundred rows each.
 const SEARCHED: usize = 20;
 
@@ -98,7 +101,7 @@ pub(crate) async fn search(
 ) -> Result<Response, Rejection> {
     let wanted = q.trim().to_ascii_lowercase();
     let mut found = vec![];
-    for kind in [Kind::Plugin, Kind::Model] {
+    for kind in KINDS {
         if !visit.may(read_scope(kind)) {
             continue;
         }
@@ -126,6 +129,13 @@ pub(crate) async fn search(
         }
     };
     Ok(shell::page(&visit, "Search", &body))
+}
+
+/// What the token may call: the first names of each kind.
+pub(super) fn callable(platform: &Platform, visit: &Visit) -> Vec<Name> {
+    let kinds = KINDS.into_iter().filter(|kind| visit.may(invoke_scope(*kind)));
+    let pages = kinds.filter_map(|kind| objects(platform, visit, kind, None, None).ok());
+    pages.flat_map(|page| page.items).map(|object| object.name).collect()
 }
 
 /// Calls that each name had since this node began.

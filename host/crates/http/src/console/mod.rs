@@ -7,16 +7,22 @@
 
 mod assets;
 pub(crate) mod audit;
+pub(crate) mod calls;
 mod charts;
 pub(crate) mod compare;
 pub(crate) mod egress;
+pub(crate) mod files;
 mod guard;
+pub(crate) mod jobs;
 mod lists;
+mod live;
+pub(crate) mod logs;
 mod objects;
 mod origin;
 mod overview;
 mod parts;
 pub(crate) mod playground;
+mod quotas;
 pub(crate) mod secrets;
 mod session;
 pub(crate) mod settings;
@@ -26,9 +32,11 @@ pub(crate) mod signers;
 pub(crate) mod tenants;
 pub(crate) mod tokens;
 pub(crate) mod traffic;
+pub(crate) mod triggers;
 pub(crate) mod upload;
 pub(crate) mod usage;
 mod visit;
+pub(crate) mod webhooks;
 
 pub(crate) use guard::check;
 pub(crate) use origin::isolate;
@@ -82,6 +90,7 @@ pub(crate) mod pages {
     pub(crate) use super::shell::set_theme;
     pub(crate) use super::sign_in::{form as sign_in_form, leave as sign_out, sign_in};
     pub(crate) use super::{
-        audit, compare, egress, playground, secrets, settings, signers, tenants, tokens, traffic, upload, usage,
+        audit, calls, compare, egress, files, jobs, logs, playground, secrets, settings, signers, tenants, tokens,
+        traffic, triggers, upload, usage, webhooks,
     };
 }

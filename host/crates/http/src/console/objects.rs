@@ -153,6 +153,7 @@ pub(super) enum Tab {
     Playground,
     Traffic,
     Compare,
+    Logs,
     Settings,
 }
 
@@ -177,6 +178,7 @@ pub(super) fn top(visit: &Visit, object: &ObjectDocument, tab: Tab) -> Markup {
             @if visit.may(lists::invoke_scope(kind)) { (link(Tab::Playground, "/playground", "Playground")) }
             (link(Tab::Traffic, "/traffic", "Traffic"))
             @if object.summary.latest_version > 1 { (link(Tab::Compare, "/compare", "Compare")) }
+            @if kind == Kind::Plugin { (link(Tab::Logs, "/logs", "Logs")) }
             @if visit.may(lists::write_scope(kind)) { (link(Tab::Settings, "/settings", "Settings")) }
         }
     }

@@ -41,6 +41,14 @@ pub(super) fn command(text: &str) -> Markup {
     html! { div.command { code { (text) } button.quiet type="button" data-copy=(text) { "Copy" } } }
 }
 
+/// A secret, this once.
+pub(super) fn secret(text: &str) -> Markup {
+    html! {
+        p.notice.warn { "This is the only time that it is shown. Keep it like a password." }
+        div.command { code #secret { (text) } button.quiet type="button" data-copy=(text) { "Copy" } }
+    }
+}
+
 /// A figure with its name.
 pub(super) fn card(title: &str, value: &Markup, more: &Markup) -> Markup {
     html! { div.card { div.title { (title) } div.value { (value) } div.more { (more) } } }

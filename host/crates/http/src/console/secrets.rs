@@ -68,7 +68,8 @@ pub(crate) async fn set(
     let name: Name = params.get("name")?;
     // As it was written, but for the line breaks, which forms write as CR LF.
     let value = fields.all("value").next().ok_or_else(|| Fault::invalid("`value` is missing"))?.replace("\r\n", "\n");
-    let (secret, _) = app.platform().set_secret(visit.asked(), &name, fields.text("key")?, value.as_bytes()).await?;
+    let (key, value) = (fields.text("key")?, value.as_bytes());
+    let (secret, _) = app.platform().set_secret(visit.asked(), &name, key, value, false).await?;
     let notice = format!("The secret {} is set.", secret.key);
     Ok(visit.done(&format!("{}/settings", parts::path(Kind::Plugin, name.as_str())), notice))
 }
@@ -80,7 +81,7 @@ pub(crate) async fn remove(
     fields: Fields,
 ) -> Result<Response, Rejection> {
     let (name, key): (Name, _) = (params.get("name")?, fields.text("key")?);
-    app.platform().delete_secret(visit.asked(), &name, key).await?;
+    app.platform().delete_secret(visit.asked(), &name, key, false).await?;
     let notice = format!("The secret {key} is deleted.");
     Ok(visit.done(&format!("{}/settings", parts::path(Kind::Plugin, name.as_str())), notice))
 }

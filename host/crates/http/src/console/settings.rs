@@ -51,7 +51,7 @@ fn settings_form(visit: &Visit, name: &Name, settings: &Settings) -> Markup {
     html! {
         section {
             h2 { "Settings" }
-            p { "The plugin reads these through " code { "wasi:config/store" } "; its next call sees what is saved." }
+            p { "The plugin reads these through " code { "wasi:config/store" } ". A version’s next call sees what is saved; an alias takes it when it is deployed again." }
             form method="post" action={ (base) "/settings" } {
                 (shell::form_key(visit))
                 @for (i, (key, value)) in settings.iter().enumerate() { (setting(i, key, value)) }

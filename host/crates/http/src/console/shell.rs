@@ -14,31 +14,37 @@ use super::visit::{Fields, THEME_COOKIE, Theme, Visit};
 struct Section {
     path: &'static str,
     title: &'static str,
-    scope: Option<Scope>,
+    /// One of them is needed; none where anybody may.
+    scopes: &'static [Scope],
 }
 
-const fn section(path: &'static str, title: &'static str, scope: Option<Scope>) -> Section {
-    Section { path, title, scope }
+const fn section(path: &'static str, title: &'static str, scopes: &'static [Scope]) -> Section {
+    Section { path, title, scopes }
 }
 
 /// A tenant's.
 const TENANT: &[Section] = &[
-    section("/console/", "Overview", None),
-    section("/console/plugins", "Plugins", Some(Scope::PluginsRead)),
-    section("/console/models", "Models", Some(Scope::ModelsRead)),
-    section("/console/usage", "Usage", Some(Scope::UsageRead)),
-    section("/console/audit", "Audit", Some(Scope::AuditRead)),
-    section("/console/tokens", "Tokens", Some(Scope::TokensRead)),
-    section("/console/egress", "Egress", Some(Scope::EgressRead)),
-    section("/console/signers", "Signers", Some(Scope::PluginsRead)),
+    section("/console/", "Overview", &[]),
+    section("/console/plugins", "Plugins", &[Scope::PluginsRead]),
+    section("/console/models", "Models", &[Scope::ModelsRead]),
+    section("/console/triggers", "Triggers", &[Scope::TriggersRead]),
+    section("/console/calls", "Calls", &[Scope::PluginsInvoke, Scope::ModelsInvoke]),
+    section("/console/webhooks", "Webhooks", &[Scope::WebhooksRead]),
+    section("/console/files", "Files", &[Scope::DataRead]),
+    section("/console/jobs", "Jobs", &[Scope::JobsRead]),
+    section("/console/usage", "Usage", &[Scope::UsageRead]),
+    section("/console/audit", "Audit", &[Scope::AuditRead]),
+    section("/console/tokens", "Tokens", &[Scope::TokensRead]),
+    section("/console/egress", "Egress", &[Scope::EgressRead]),
+    section("/console/signers", "Signers", &[Scope::PluginsRead]),
 ];
 
 /// The operator's.
 const OPERATOR: &[Section] = &[
-    section("/console/", "This node", None),
-    section("/console/tenants", "Tenants", None),
-    section("/console/tokens", "Tokens", None),
-    section("/console/audit", "Audit", None),
+    section("/console/", "This node", &[]),
+    section("/console/tenants", "Tenants", &[]),
+    section("/console/tokens", "Tokens", &[]),
+    section("/console/audit", "Audit", &[]),
 ];
 
 /// A whole page for who is signed in.
@@ -196,6 +202,7 @@ fn theme_icon(theme: Theme) -> Markup {
 
 fn navigation(visit: &Visit) -> Markup {
     let sections = if visit.is_operator() { OPERATOR } else { TENANT };
+    let may = |section: &&Section| section.scopes.is_empty() || section.scopes.iter().any(|scope| visit.may(*scope));
     let here = |section: &Section| match section.path {
         "/console/" => visit.path == section.path,
         path => visit.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
@@ -203,7 +210,7 @@ fn navigation(visit: &Visit) -> Markup {
     html! {
         nav.sections aria-label="Sections" {
             ul {
-                @for section in sections.iter().filter(|section| section.scope.is_none_or(|scope| visit.may(scope))) {
+                @for section in sections.iter().filter(may) {
                     li { a href=(section.path) aria-current=[here(section).then_some("page")] { (section.title) } }
                 }
             }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::visit::{Fields, Visit};
-use super::{parts, shell, tokens, usage};
+use super::{parts, quotas, shell, tokens, usage};
 use crate::app::App;
 use crate::extract::{Paging, Params, Query};
 use crate::problem::Rejection;
@@ -85,10 +85,12 @@ pub(crate) async fn show(
     let tenant = platform.tenant(visit.asked(), &name)?;
     let page = platform.tokens(visit.asked(), Some(&name), paging.after.as_deref(), paging.limit).await?;
     let hours = usage::hours(platform, &visit, Some(&name))?;
+    let quotas = platform.quotas_of(visit.asked(), &name)?;
     let path = format!("{PATH}/{name}");
     let body = html! {
         p.crumbs { a href=(PATH) { "Tenants" } " / " }
         (parts::heading(&html! { (name) }, &html! { a.button href={ "/console/audit?tenant=" (name) } { "Audit" } }))
+        (quotas::section(&quotas))
         section { h2 { "Usage" } (usage::report(&hours)) }
         section {
             h2 { "Tokens" }

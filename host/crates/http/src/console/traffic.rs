@@ -90,8 +90,28 @@ fn alias_section(visit: &Visit, base: &str, alias: &AliasDocument, may_write: bo
                     }
                     @if may_write { (canary_form(visit, &path, alias)) }
                 }
+                @if behind(alias) {
+                    p.hint { "It serves with the settings and secrets of its deployment; there are newer ones." }
+                    @if may_write { (newest_form(visit, base, alias)) }
+                }
                 p.hint { "Deployment " (alias.deployment) ", " (parts::ago(alias.set_ms)) " by " (alias.set_by) }
             }
+        }
+    }
+}
+
+/// Whether an alias serves with settings that are not the newest.
+fn behind(alias: &AliasDocument) -> bool {
+    alias.newest_configuration.is_some_and(|newest| alias.route.configurations().any(|number| number != newest))
+}
+
+/// The button that deploys again what an alias says, with the newest settings.
+fn newest_form(visit: &Visit, base: &str, alias: &AliasDocument) -> Markup {
+    html! {
+        form method="post" action=(base) {
+            (shell::form_key(visit))
+            input type="hidden" name="alias" value=(alias.alias);
+            button type="submit" aria-label={ "Take the newest settings of " (alias.alias) } { "Take the newest settings" }
         }
     }
 }
@@ -167,7 +187,8 @@ fn figures(alias: &AliasDocument) -> Markup {
         @if let Some(compared) = &alias.compared {
             p.hint {
                 "The shadow’s answers: " (compared.equal) " equal, " (compared.different) " different, "
-                (compared.failed) " failed, " (compared.dropped) " not copied"
+                (compared.failed) " failed, " (compared.dropped) " not copied, "
+                (compared.not_compared) " not comparable"
             }
         }
     }
@@ -291,6 +312,7 @@ pub(crate) async fn deploy(
     let wish = DeployWish {
         alias: Some(alias.clone()),
         version: fields.number("version")?,
+        configuration: None,
         canary_percent: percent,
         shadow: None,
         gate: percent.and(fields.get("gate")).map(str::to_owned),
@@ -301,7 +323,7 @@ pub(crate) async fn deploy(
     Ok(done(&visit, kind, &name, format!("The alias {alias} says so now.")))
 }
 
-/// Gives the canary another part, and leaves its gate as it is.
+/// Gives the canary another part, and leaves its gate and its settings as they are.
 pub(crate) async fn move_canary(
     State(app): State<Arc<App>>,
     visit: Visit,
@@ -315,9 +337,11 @@ pub(crate) async fn move_canary(
     let route = platform.alias(visit.asked(), (kind, &name), &alias)?.route;
     let canary = route.canary.ok_or_else(|| Fault::invalid("this alias has no canary"))?;
     let percent = fields.number("percent")?.ok_or_else(|| Fault::invalid("`percent` is missing"))?;
+    let share = route.split.iter().find(|share| share.version == canary.version);
     let wish = DeployWish {
         alias: Some(alias),
         version: Some(canary.version),
+        configuration: share.and_then(|share| share.configuration),
         canary_percent: Some(percent),
         shadow: route.shadow,
         gate: canary.gate,
@@ -378,8 +402,8 @@ mod tests {
 
     #[test]
     fn parts_of_the_split_are_percent() {
-        let share = |version, weight| Share { version, weight };
-        let route = Route { split: vec![share(1, 9), share(2, 1)], shadow: None, canary: None };
+        let shares_of = vec![Share::new(1, 9), Share::new(2, 1)];
+        let route = Route { split: shares_of, shadow: None, shadow_configuration: None, canary: None };
         assert_eq!(shares(&route), [(1, 90.0), (2, 10.0)]);
         assert_eq!((percent(90.0), percent(33.333_33)), ("90 %".into(), "33.33 %".into()));
         let bar = split(&route).0;

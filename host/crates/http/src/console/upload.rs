@@ -104,8 +104,9 @@ pub(crate) async fn model(
     Ok(receive(&app, &ask(&visit), &params, (Kind::Model, placing.device, PluginWish::default()), request).await?)
 }
 
-fn ask(visit: &Visit) -> Ask {
-    Ask { caller: visit.caller.clone(), request: visit.request.clone() }
+/// The same visit, as the API's handlers know it.
+pub(super) fn ask(visit: &Visit) -> Ask {
+    Ask::new(visit.caller.clone(), visit.request.clone())
 }
 
 /// How far an upload is that is compiled in the background.
@@ -145,7 +146,7 @@ fn state(upload: &UploadDocument) -> Markup {
                 dt { "Digest" } dd { (parts::digest(&upload.digest)) }
             }
             @if let Some(fault) = &upload.failure {
-                p.notice.bad { strong { (fault.code().title()) } ": " (fault.detail()) }
+                p.notice.bad role="alert" { strong { (fault.code().title()) } ": " (fault.detail()) }
                 p { a href={ "/console/upload-plugin?name=" (name) } { "Upload another file" } }
             }
             @if let Some(path) = &ready { p { a href=(path) { "To the plugin" } } }

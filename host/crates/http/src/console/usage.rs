@@ -11,7 +11,7 @@ use maud::{Markup, html};
 
 use super::charts::{self, Bar};
 use super::visit::Visit;
-use super::{parts, shell};
+use super::{parts, quotas, shell};
 use crate::app::App;
 use crate::problem::Rejection;
 
@@ -23,7 +23,8 @@ const DAYS: u64 = 7;
 
 pub(crate) async fn show(State(app): State<Arc<App>>, visit: Visit) -> Result<Response, Rejection> {
     let hours = hours(app.platform(), &visit, None)?;
-    let body = html! { (parts::heading(&html! { "Usage" }, &html! {})) (report(&hours)) };
+    let quotas = app.platform().quotas(visit.asked())?;
+    let body = html! { (parts::heading(&html! { "Usage" }, &html! {})) (quotas::section(&quotas)) (report(&hours)) };
     Ok(shell::page(&visit, "Usage", &body))
 }
 

@@ -8,9 +8,10 @@ use aimass_store::{AliasRow, DeploymentRow, State};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::pinning::{keep, newest, pin};
 use super::rollout::compile;
 use super::route::{AliasWish, DeployWish};
-use super::shadow::{ShadowFigures, unsupported};
+use super::shadow::{ShadowFigures, is_called, unsupported};
 use crate::objects::{PAGE, Page, live};
 use crate::window::Figures;
 use crate::{Asked, Platform, Scope};
@@ -38,6 +39,10 @@ pub struct AliasDocument {
     /// The number of the deployment that a rollback goes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback_to: Option<u64>,
+    /// The number of a plugin's newest configuration (settings and secrets). A version that runs with another one takes
+    /// it when it is deployed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_configuration: Option<u64>,
     /// Since when, milliseconds since the epoch.
     pub set_ms: u64,
     /// Who made it so.
@@ -104,7 +109,8 @@ impl Platform {
         self.object_row(tenant, kind, name)?;
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let rows = self.store.state().aliases(tenant, name, after, limit + 1)?;
-        let documents = rows.into_iter().map(|row| self.alias_document(tenant, row));
+        let newest = self.newest_configuration(tenant, (kind, name))?;
+        let documents = rows.into_iter().map(|row| self.alias_document(tenant, row, newest));
         Ok(Page::cut(documents, limit, |document: &AliasDocument| document.alias.to_string()))
     }
 
@@ -115,10 +121,11 @@ impl Platform {
     pub fn alias(&self, asked: Asked<'_>, (kind, name): (Kind, &Name), alias: &Name) -> Result<AliasDocument> {
         let tenant = asked.tenant(read(kind))?;
         self.object_row(tenant, kind, name)?;
-        self.show_alias(tenant, name, alias)
+        self.show_alias(tenant, (kind, name), alias)
     }
 
-    /// Lets an alias say something else; the next call sees it. `expected` is the number of the deployment that it
+    /// Lets an alias say something else; the next call sees it. Versions that it serves already stay with their
+    /// settings, others take the newest, unless the wish says which. `expected` is the number of the deployment that it
     /// must have been made by so far.
     ///
     /// # Errors
@@ -132,14 +139,18 @@ impl Platform {
         wish: AliasWish,
         expected: Option<u64>,
     ) -> Result<AliasDocument> {
-        let decide = move |_: &State<'_>, _: Option<&AliasRow>| {
-            let change = Change::Set;
-            Ok(Deployment { route: wish.route()?, change, restores: None, gate: None, seen: vec![] })
+        let decide = move |_: &State<'_>, now: Option<&AliasRow>| {
+            let (mut route, change) = (wish.route()?, Change::Set);
+            if let Some(now) = now {
+                keep(&mut route, &now.route);
+            }
+            Ok(Deployment { route, change, restores: None, gate: None, seen: vec![] })
         };
         self.change_alias(asked, of, alias, expected, decide).await
     }
 
-    /// Deploys a version under an alias: at once, or as a canary.
+    /// Deploys a version under an alias: at once, or as a canary. It runs with the newest settings and secrets of now,
+    /// until it is deployed again.
     ///
     /// # Errors
     /// As [`Self::set_alias`]; `conflict` for a canary beside nothing.
@@ -248,10 +259,11 @@ impl Platform {
                 if now.is_none() && state.aliases(&owner, &object, None, MAX_ALIASES)?.len() == MAX_ALIASES {
                     return Err(Fault::new(Code::Conflict, format!("a name has at most {MAX_ALIASES} aliases")));
                 }
-                let deployment = decide(state, now.as_ref())?;
+                let mut deployment = decide(state, now.as_ref())?;
+                pin(state, (&owner, kind, &object), &mut deployment.route)?;
                 if let Some(shadow) = deployment.route.shadow {
                     let version = state.version(&owner, &object, shadow)?;
-                    if version.is_some_and(|version| version.inspection.signature.is_none()) {
+                    if version.is_some_and(|version| !is_called(&version.inspection)) {
                         return Err(unsupported(&object, shadow));
                     }
                 }
@@ -260,7 +272,7 @@ impl Platform {
             })
             .await?;
         self.alias_changed(tenant, name, &alias)?;
-        self.show_alias(tenant, name, &alias)
+        self.show_alias(tenant, (kind, name), &alias)
     }
 
     /// What is in memory follows what was recorded.
@@ -269,12 +281,16 @@ impl Platform {
         self.rollouts.follow(tenant, name, alias, || self.store.state().alias(tenant, name, alias))
     }
 
-    fn show_alias(&self, tenant: &Tenant, name: &Name, alias: &Name) -> Result<AliasDocument> {
+    fn show_alias(&self, tenant: &Tenant, (kind, name): (Kind, &Name), alias: &Name) -> Result<AliasDocument> {
         let row = self.store.state().alias(tenant, name, alias)?.ok_or_else(Fault::not_found)?;
-        Ok(self.alias_document(tenant, row))
+        Ok(self.alias_document(tenant, row, self.newest_configuration(tenant, (kind, name))?))
     }
 
-    fn alias_document(&self, tenant: &Tenant, row: AliasRow) -> AliasDocument {
+    fn newest_configuration(&self, tenant: &Tenant, (kind, name): (Kind, &Name)) -> Result<Option<u64>> {
+        (kind == Kind::Plugin).then(|| newest(&self.store.state(), tenant, name)).transpose()
+    }
+
+    fn alias_document(&self, tenant: &Tenant, row: AliasRow, newest_configuration: Option<u64>) -> AliasDocument {
         let AliasRow { name, alias, route, deployment, back, set_ms, set_by, .. } = row;
         let record = self.records.get(tenant, &name);
         let figures = |version| record.as_ref().map(|r| r.version(version).last_minute(0)).unwrap_or_default();
@@ -283,7 +299,17 @@ impl Platform {
         let compared = route
             .shadow
             .map(|version| record.as_ref().map(|record| record.version(version).shadowed.read()).unwrap_or_default());
-        AliasDocument { alias, route, deployment, rollback_to: back, set_ms, set_by, last_minute, compared }
+        AliasDocument {
+            alias,
+            route,
+            deployment,
+            rollback_to: back,
+            newest_configuration,
+            set_ms,
+            set_by,
+            last_minute,
+            compared,
+        }
     }
 }
 

@@ -1,14 +1,17 @@
 //! What is different between two versions of a plugin or model.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use aimass_core::event::{Device, Kind, SignedBy};
+use aimass_core::name::version_number;
 use aimass_core::{Digest, Fault, Name, Port, Result, Signature};
-use aimass_store::VersionRow;
+use aimass_store::{ConfigurationRow, VersionRow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::aliases::read;
+use super::pinning::newest;
 use crate::{Asked, Platform};
 
 /// Something that is one thing in the first version and another in the second. Nothing where they are alike.
@@ -41,6 +44,38 @@ pub struct PortChange {
     pub from: Option<Port>,
     /// What it is in the second version; none if it is gone.
     pub to: Option<Port>,
+}
+
+/// Settings or secrets, by key and without their values, that are not the same on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct KeyChanges {
+    /// What only the second has, sorted.
+    pub added: Vec<String>,
+    /// What only the first has, sorted.
+    pub removed: Vec<String>,
+    /// What has another value, sorted.
+    pub changed: Vec<String>,
+}
+
+/// What is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A version, with the newest settings.
+    Version(u64),
+    /// What an alias serves (of a split, the version with the largest part), with the settings that it serves with.
+    Alias(Name),
+}
+
+impl FromStr for Side {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self> {
+        // A name begins with a letter.
+        match text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic()) {
+            true => text.parse().map(Self::Alias),
+            false => version_number(text).map(Self::Version),
+        }
+    }
 }
 
 /// Two versions beside one another. What is the same in both is left out.
@@ -80,19 +115,62 @@ pub struct DiffDocument {
     /// Who signed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<Changed<Option<SignedBy>>>,
+    /// The number of the configuration that each runs with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Changed<u64>>,
+    /// Settings, if the configuration differs.
+    pub settings: KeyChanges,
+    /// Secrets, if the configuration differs. One that was set again has changed, whatever its value.
+    pub secrets: KeyChanges,
 }
 
 impl Platform {
-    /// Shows what is different between two versions.
+    /// Shows what is different between two versions, and between the settings that they run with.
     ///
     /// # Errors
     /// `not_found`.
-    pub fn diff(&self, asked: Asked<'_>, (kind, name): (Kind, &Name), from: u64, to: u64) -> Result<DiffDocument> {
+    pub fn diff(&self, asked: Asked<'_>, (kind, name): (Kind, &Name), from: &Side, to: &Side) -> Result<DiffDocument> {
         let tenant = asked.tenant(read(kind))?;
         self.object_row(tenant, kind, name)?;
         let state = self.store.state();
-        let row = |number| state.version(tenant, name, number)?.ok_or_else(Fault::not_found);
-        Ok(diff(row(from)?, row(to)?))
+        let newest = if kind == Kind::Plugin { newest(&state, tenant, name)? } else { 0 };
+        let side = |side: &Side| {
+            let (version, configuration) = match side {
+                Side::Version(version) => (*version, None),
+                Side::Alias(alias) => {
+                    let route = state.alias(tenant, name, alias)?.ok_or_else(Fault::not_found)?.route;
+                    let main = route.split.into_iter().max_by_key(|share| share.weight);
+                    main.map(|share| (share.version, share.configuration)).ok_or_else(Fault::not_found)?
+                }
+            };
+            let row = state.version(tenant, name, version)?.ok_or_else(Fault::not_found)?;
+            Ok::<_, Fault>((row, configuration.unwrap_or(newest)))
+        };
+        let ((from, before), (to, after)) = (side(from)?, side(to)?);
+        let mut told = diff(from, to);
+        if before != after {
+            let open = |number| self.store.configuration(tenant, name, Some(number));
+            let (a, b) = (open(before)?, open(after)?);
+            told.configuration = changed(before, after);
+            told.settings = keys(&a.settings()?, &b.settings()?);
+            let of = |row: &ConfigurationRow| -> BTreeMap<String, u64> {
+                row.secrets.iter().map(|(key, secret)| (key.clone(), secret.number)).collect()
+            };
+            told.secrets = keys(&of(a.row()), &of(b.row()));
+        }
+        Ok(told)
+    }
+}
+
+fn keys<T: PartialEq>(before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> KeyChanges {
+    let only = |one: &BTreeMap<String, T>, other: &BTreeMap<String, T>| {
+        one.keys().filter(|key| !other.contains_key(*key)).cloned().collect()
+    };
+    let differs = |(key, value): (&String, &T)| after.get(key).is_some_and(|other| other != value).then(|| key.clone());
+    KeyChanges {
+        added: only(after, before),
+        removed: only(before, after),
+        changed: before.iter().filter_map(differs).collect(),
     }
 }
 
@@ -128,6 +206,9 @@ fn diff(a: VersionRow, b: VersionRow) -> DiffDocument {
         description: changed(signatures.0.description.clone(), signatures.1.description.clone()),
         device: changed(before.device, after.device),
         signed_by: changed(a.provenance.signed_by, b.provenance.signed_by),
+        configuration: None,
+        settings: KeyChanges::default(),
+        secrets: KeyChanges::default(),
     }
 }
 
@@ -194,6 +275,19 @@ mod tests {
 
     fn x(shape: &[i64]) -> Port {
         Port::new("x", ElementType::Fp32, shape)
+    }
+
+    #[test]
+    fn settings_are_told_by_their_keys() {
+        let of = |pairs: &[(&str, u64)]| pairs.iter().map(|&(key, value)| (key.to_owned(), value)).collect();
+        let told = keys(&of(&[("a", 1), ("b", 1), ("c", 1)]), &of(&[("b", 2), ("c", 1), ("d", 1)]));
+        let named = |key: &str| vec![key.to_owned()];
+        assert_eq!(told, KeyChanges { added: named("d"), removed: named("a"), changed: named("b") });
+        assert_eq!("prod".parse::<Side>().unwrap(), Side::Alias("prod".parse().unwrap()));
+        assert_eq!("3".parse::<Side>().unwrap(), Side::Version(3));
+        for bad in ["", "0", "-1", "3x", "Prod", "pr od"] {
+            assert!(bad.parse::<Side>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::aliases::AliasDocument;
+use super::pinning::pin;
 use super::route::steady;
 use crate::rule::{Rule, Values};
 use crate::statistics::Recorder;
@@ -172,7 +173,10 @@ pub(crate) fn seen(version: u64, figures: &Figures) -> Seen {
 /// The canary serves all calls.
 fn promoted(now: &Route, version: u64, gate: Option<String>, seen: Vec<Seen>) -> Deployment {
     let shadow = now.shadow.filter(|shadow| *shadow != version);
-    let route = Route { split: vec![Share { version, weight: 100 }], shadow, canary: None };
+    let shadow_configuration = now.shadow_configuration.filter(|_| shadow.is_some());
+    let known = now.split.iter().find(|share| share.version == version);
+    let share = Share { weight: 100, ..known.copied().unwrap_or_else(|| Share::new(version, 100)) };
+    let route = Route { split: vec![share], shadow, shadow_configuration, canary: None };
     Deployment { route, change: Change::Promoted, restores: None, gate, seen }
 }
 
@@ -188,7 +192,7 @@ fn back(state: &State<'_>, tenant: &Tenant, now: &AliasRow, change: Change) -> R
     let (route, restores) = match (before, &now.route.canary) {
         (Some(before), _) => (before.deployment.route, Some(before.number)),
         // What it said is forgotten; what is left without the canary is known.
-        (None, Some(_)) => (Route { split: steady(&now.route), shadow: now.route.shadow, canary: None }, None),
+        (None, Some(_)) => (Route { split: steady(&now.route), canary: None, ..now.route.clone() }, None),
         (None, None) => {
             let detail = format!("`{}:{}` said nothing before that is known", now.name, now.alias);
             return Err(Fault::new(Code::Conflict, detail));
@@ -292,10 +296,12 @@ impl Platform {
             let now = state.alias(&owner, &object, &wanted)?;
             let Some(now) = now.filter(|row| row.deployment == deployment) else { return Ok((None, false)) };
             let Some(canary) = &now.route.canary else { return Ok((None, false)) };
-            let deployment = match change {
+            let mut deployment = match change {
                 Change::Promoted => promoted(&now.route, canary.version, gate, seen),
                 _ => Deployment { gate, seen, ..back(state, &owner, &now, change)? },
             };
+            let kind = state.object(&owner, &object)?.ok_or_else(Fault::not_found)?.kind;
+            pin(state, (&owner, kind, &object), &mut deployment.route)?;
             let tenant = owner.name().clone();
             Ok((Some(Event::AliasSet(AliasSet { tenant, name: object, alias: wanted, deployment })), true))
         });
@@ -352,12 +358,12 @@ mod tests {
 
     fn rollout(gate: Option<&str>) -> Rollout {
         let canary = Canary { version: 2, gate: gate.map(str::to_owned), min_requests: 20, after_seconds: None };
-        let split = vec![Share { version: 1, weight: 90 }, Share { version: 2, weight: 10 }];
+        let split = vec![Share::new(1, 90), Share::new(2, 10)];
         let row = AliasRow {
             tenant: "acme".parse().unwrap(),
             name: "m".parse().unwrap(),
             alias: "prod".parse().unwrap(),
-            route: Route { split, shadow: None, canary: Some(canary) },
+            route: Route { split, shadow: None, shadow_configuration: None, canary: Some(canary) },
             deployment: 2,
             back: Some(1),
             set_ms: 0,

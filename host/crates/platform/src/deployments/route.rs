@@ -8,6 +8,8 @@ use aimass_core::{Code, Fault, Name, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::pinning::keep_shadow;
+
 /// Calls that a canary must have had before its gate is asked, unless somebody says otherwise.
 const MIN_REQUESTS: u64 = 20;
 
@@ -35,8 +37,11 @@ pub struct AliasWish {
 pub struct DeployWish {
     /// Which alias; `prod` if it is left out.
     pub alias: Option<Name>,
-    /// The version.
+    /// The version. Left out, the alias says again what it says, and all of it takes the newest settings and secrets.
     pub version: Option<u64>,
+    /// The number of the configuration (settings and secrets) that it runs with; the newest if it is left out. What the
+    /// alias serves beside it stays with its own.
+    pub configuration: Option<u64>,
     /// Its part of the calls, in percent, while it is tried out; left out, it serves all of them at once.
     pub canary_percent: Option<f64>,
     /// A version that gets a copy of each call.
@@ -53,24 +58,49 @@ pub struct DeployWish {
 impl AliasWish {
     pub(super) fn route(self) -> Result<Route> {
         let split = match (self.version, self.split) {
-            (Some(version), None) => vec![Share { version, weight: 100 }],
+            (Some(version), None) => vec![Share::new(version, 100)],
             (None, Some(split)) => split,
             _ => return Err(Fault::invalid("an alias names either one `version` or a `split`")),
         };
-        checked(Route { split, shadow: self.shadow, canary: None })
+        checked(Route { split, shadow: self.shadow, shadow_configuration: None, canary: None })
     }
 }
 
 impl DeployWish {
     /// What the alias is to say, which says `now` so far.
     pub(super) fn route(&self, now: Option<&Route>) -> Result<Route> {
-        let version = self.version.ok_or_else(|| Fault::invalid("say which `version` is deployed"))?;
+        let mut route = match self.version {
+            Some(version) => self.version(version, now)?,
+            None => return self.again(now),
+        };
+        if let Some(now) = now {
+            keep_shadow(&mut route, now);
+        }
+        Ok(route)
+    }
+
+    /// What it says now, with other settings.
+    fn again(&self, now: Option<&Route>) -> Result<Route> {
+        let Self { canary_percent, shadow, gate, min_requests, after_seconds, .. } = self;
+        let more = canary_percent.is_some() || shadow.is_some() || gate.is_some();
+        if more || min_requests.is_some() || after_seconds.is_some() {
+            return Err(Fault::invalid("say which `version` is deployed"));
+        }
+        let now = now.ok_or_else(|| {
+            Fault::new(Code::Conflict, "the alias does not stand yet: say which `version` is deployed")
+        })?;
+        let split = now.split.iter().map(|share| Share { configuration: self.configuration, ..*share }).collect();
+        let shadow_configuration = self.configuration.filter(|_| now.shadow.is_some());
+        Ok(Route { split, shadow_configuration, ..now.clone() })
+    }
+
+    fn version(&self, version: u64, now: Option<&Route>) -> Result<Route> {
         let Some(percent) = self.canary_percent else {
             if self.gate.is_some() || self.min_requests.is_some() || self.after_seconds.is_some() {
                 return Err(Fault::invalid("a gate watches over a canary: give `canary_percent` as well, 100 at most"));
             }
-            let split = vec![Share { version, weight: 100 }];
-            return checked(Route { split, shadow: self.shadow, canary: None });
+            let split = vec![Share { configuration: self.configuration, ..Share::new(version, 100) }];
+            return checked(Route { split, shadow: self.shadow, shadow_configuration: None, canary: None });
         };
         let now = now.ok_or_else(|| {
             let detail = "the alias does not stand yet, so there is nothing to try a canary beside: deploy it whole";
@@ -79,9 +109,14 @@ impl DeployWish {
         let mut split = steady(now);
         split.retain(|share| share.version != version);
         if split.is_empty() {
-            return Err(Fault::new(Code::Conflict, format!("version {version} serves all calls already")));
+            // Gates, figures and the answers' heads tell versions apart, and nothing else.
+            let detail = format!(
+                "version {version} serves all calls already, and a canary is another version: try other settings of it \
+                 under another alias, then deploy it whole"
+            );
+            return Err(Fault::new(Code::Conflict, detail));
         }
-        add_canary(&mut split, version, percent)?;
+        add_canary(&mut split, Share { configuration: self.configuration, ..Share::new(version, 0) }, percent)?;
         let min_requests = self.min_requests.unwrap_or(MIN_REQUESTS);
         if !(1..=1_000_000).contains(&min_requests) {
             return Err(Fault::invalid("`min_requests` is 1 to 1000000"));
@@ -90,7 +125,7 @@ impl DeployWish {
             return Err(Fault::invalid(format!("`after_seconds` is 1 to {MAX_AFTER}")));
         }
         let canary = Canary { version, gate: self.gate.clone(), min_requests, after_seconds: self.after_seconds };
-        checked(Route { split, shadow: self.shadow, canary: Some(canary) })
+        checked(Route { split, shadow: self.shadow, shadow_configuration: None, canary: Some(canary) })
     }
 }
 
@@ -105,9 +140,9 @@ pub(super) fn steady(route: &Route) -> Vec<Share> {
     split
 }
 
-/// Gives a version its part of a split, and the others the rest of it as they shared it. It comes last, so that keys
+/// Gives a canary its part of a split, and the others the rest of it as they shared it. It comes last, so that keys
 /// which it has stay with it when its part grows.
-fn add_canary(split: &mut Vec<Share>, version: u64, percent: f64) -> Result<()> {
+fn add_canary(split: &mut Vec<Share>, canary: Share, percent: f64) -> Result<()> {
     let hundredths = (percent * f64::from(HUNDREDTHS)).round();
     if !(0.0..=100.0 * f64::from(HUNDREDTHS)).contains(&hundredths) {
         return Err(Fault::invalid("`canary_percent` is 0 to 100"));
@@ -123,7 +158,7 @@ fn add_canary(split: &mut Vec<Share>, version: u64, percent: f64) -> Result<()> 
     if total <= 100 && 100 % total == 0 {
         weights.iter_mut().for_each(|weight| *weight *= 100 / total);
     }
-    split.push(Share { version, weight: 0 });
+    split.push(canary);
     for (share, weight) in split.iter_mut().zip(weights) {
         share.weight = u32::try_from(weight).unwrap_or(u32::MAX);
     }
@@ -159,8 +194,8 @@ mod tests {
     use super::*;
 
     fn split(shares: &[(u64, u32)]) -> Route {
-        let split = shares.iter().map(|&(version, weight)| Share { version, weight }).collect();
-        Route { split, shadow: None, canary: None }
+        let split = shares.iter().map(|&(version, weight)| Share::new(version, weight)).collect();
+        Route { split, shadow: None, shadow_configuration: None, canary: None }
     }
 
     fn canary(now: &Route, version: u64, percent: f64) -> Result<Vec<(u64, u32)>> {
@@ -190,6 +225,34 @@ mod tests {
         now = wish(10.0).route(Some(&now)).unwrap();
         assert_eq!(now.split, split(&[(1, 90), (2, 10)]).split);
         assert_eq!(now.canary.unwrap().min_requests, MIN_REQUESTS);
+    }
+
+    #[test]
+    fn a_deployment_changes_the_settings_of_what_it_names() {
+        let mut now = split(&[(1, 90), (2, 10)]);
+        for (share, number) in now.split.iter_mut().zip([7, 8]) {
+            share.configuration = Some(number);
+        }
+        (now.shadow, now.shadow_configuration) = (Some(4), Some(9));
+        let says = |wish: DeployWish| {
+            let route = wish.route(Some(&now)).unwrap();
+            let split: Vec<_> = route.split.iter().map(|share| (share.version, share.configuration)).collect();
+            (split, route.shadow_configuration)
+        };
+        let three = || DeployWish { version: Some(3), ..DeployWish::default() };
+        assert_eq!(says(three()), (vec![(3, None)], None));
+        let beside = says(DeployWish { canary_percent: Some(5.0), shadow: Some(4), ..three() });
+        assert_eq!(beside, (vec![(1, Some(7)), (2, Some(8)), (3, None)], Some(9)));
+        let older = says(DeployWish { configuration: Some(6), shadow: Some(5), ..three() });
+        assert_eq!(older, (vec![(3, Some(6))], None));
+        assert_eq!(says(DeployWish::default()), (vec![(1, None), (2, None)], None), "all of it");
+        let all = says(DeployWish { configuration: Some(6), ..DeployWish::default() });
+        assert_eq!(all, (vec![(1, Some(6)), (2, Some(6))], Some(6)));
+        assert_eq!(DeployWish::default().route(None).unwrap_err().code(), Code::Conflict);
+        let shadowed = DeployWish { shadow: Some(3), ..DeployWish::default() };
+        assert!(shadowed.route(Some(&now)).unwrap_err().detail().contains("version"));
+        let refused = DeployWish { canary_percent: Some(5.0), version: Some(1), ..DeployWish::default() };
+        assert!(refused.route(Some(&split(&[(1, 1)]))).unwrap_err().detail().contains("another alias"));
     }
 
     #[test]

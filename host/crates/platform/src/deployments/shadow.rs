@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 
+use aimass_core::event::Inspection;
 use aimass_core::tensor::Element;
 use aimass_core::{ElementType, Name, Tenant, Tensor};
 use half::{bf16, f16};
@@ -19,6 +20,8 @@ use crate::{CallOptions, Platform};
 
 /// Copies of all tenants that run at once on a node.
 const AT_ONCE: usize = 2;
+/// Calls of functions whose requests are kept at once on a node, each until its answer has ended.
+const KEPT: usize = 64;
 
 /// How the answers of a shadowed version compare with those that were given, since this node started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -31,6 +34,9 @@ pub struct ShadowFigures {
     pub failed: u64,
     /// Calls that it got no copy of, since others were running.
     pub dropped: u64,
+    /// Calls of a function that cannot be compared: the request's body was over 64 KiB or was not read to its end, or
+    /// nobody took the answer to its end.
+    pub not_compared: u64,
     /// The largest difference between two numbers; null if one of them was none (NaN, infinite).
     #[schemars(with = "Option<f64>")]
     pub largest_difference: f64,
@@ -43,6 +49,7 @@ pub(crate) struct Shadowed {
     different: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
+    not_compared: AtomicU64,
     /// Bits of a number that is not negative: those are ordered like the numbers.
     largest: AtomicU64,
 }
@@ -54,11 +61,28 @@ impl Shadowed {
             different: self.different.load(Relaxed),
             failed: self.failed.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
+            not_compared: self.not_compared.load(Relaxed),
             largest_difference: f64::from_bits(self.largest.load(Relaxed)),
         }
     }
 
-    fn compared(&self, difference: Option<f64>) {
+    /// There was no room for a copy.
+    pub(super) fn dropped(&self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+
+    /// A function's call was none to compare by.
+    pub(super) fn not_compared(&self) {
+        self.not_compared.fetch_add(1, Relaxed);
+    }
+
+    /// It failed a call that the serving version did not.
+    pub(super) fn failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// It answered the same, or by so much another thing.
+    pub(super) fn compared(&self, difference: Option<f64>) {
         match difference {
             None => self.equal.fetch_add(1, Relaxed),
             Some(difference) => {
@@ -71,13 +95,15 @@ impl Shadowed {
 
 /// The copies under way.
 pub(crate) struct Shadows {
-    permits: Arc<Semaphore>,
-    platform: OnceLock<Weak<Platform>>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) keeping: Arc<Semaphore>,
+    pub(super) platform: OnceLock<Weak<Platform>>,
 }
 
 impl Default for Shadows {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), platform: OnceLock::new() }
+        let room = |calls| Arc::new(Semaphore::new(calls));
+        Self { permits: room(AT_ONCE), keeping: room(KEPT), platform: OnceLock::new() }
     }
 }
 
@@ -106,7 +132,7 @@ impl Copied {
     pub(crate) fn follow(self, tenant: &Tenant, answer: &[Tensor], options: &CallOptions, request: &str) {
         let Self { platform, version, inputs } = self;
         let Ok(permit) = platform.shadows.permits.clone().try_acquire_owned() else {
-            version.recorder.shadowed.dropped.fetch_add(1, Relaxed);
+            version.recorder.shadowed.dropped();
             return;
         };
         let options = CallOptions { shadow: true, ..options.clone() };
@@ -122,7 +148,7 @@ impl Copied {
                 Err(fault) => Err(fault),
             };
             match outcome {
-                Err(_) => drop(shadowed.failed.fetch_add(1, Relaxed)),
+                Err(_) => shadowed.failed(),
                 Ok((outputs, _)) if outputs == answer => shadowed.compared(None),
                 Ok((outputs, _)) => {
                     // Millions of numbers take a while.
@@ -177,9 +203,14 @@ fn between(a: &Tensor, b: &Tensor) -> f64 {
     }
 }
 
-/// Says that a version of an HTTP function cannot be shadowed: its answers are streams, and its calls have effects.
+/// Whether a version answers calls that can be copied.
+pub(super) fn is_called(inspection: &Inspection) -> bool {
+    inspection.signature.is_some() || inspection.worlds.iter().any(|world| world.starts_with("wasi:http/"))
+}
+
+/// Says that there is nothing of a version's to compare.
 pub(super) fn unsupported(name: &Name, version: u64) -> aimass_core::Fault {
-    let detail = format!("version {version} of `{name}` is only an HTTP function, and those are not shadowed");
+    let detail = format!("version {version} of `{name}` is neither a model nor an HTTP function: it answers nothing");
     aimass_core::Fault::new(aimass_core::Code::UnsupportedOperation, detail)
 }
 

@@ -190,7 +190,7 @@ pub struct InvocationDetail {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InvocationQuery {
-    /// Those behind this id.
+    /// Those behind this id; with `newest_first` those before it.
     pub after: Option<String>,
     /// At most so many; 100 at most.
     pub limit: Option<usize>,
@@ -200,6 +200,8 @@ pub struct InvocationQuery {
     pub name: Option<String>,
     /// Only runs of this trigger.
     pub trigger: Option<String>,
+    /// The newest first.
+    pub newest_first: bool,
 }
 
 impl Platform {
@@ -218,7 +220,7 @@ impl Platform {
         if by.tenant()?.name() != tenant {
             return Err(Fault::not_found());
         }
-        let (_, resolved) = self.function_access(Some(by), tenant, reference, routing)?;
+        let (_, resolved, _) = self.function_access(Some(by), tenant, reference, routing)?;
         resolved.is_function()
     }
 
@@ -272,10 +274,14 @@ impl Platform {
     /// `insufficient_scope`.
     pub fn invocations(&self, asked: Asked<'_>, query: InvocationQuery) -> Result<Page<InvocationDocument>> {
         let tenant = self.calls_of(asked)?;
-        let InvocationQuery { after, limit, state, name, trigger } = query;
+        let InvocationQuery { after, limit, state, name, trigger, newest_first } = query;
         let limit = limit.unwrap_or(PAGE).clamp(1, PAGE);
         let filter = ItemFilter { state, subject: name, tag: trigger };
-        let rows = self.store.queue().list(tenant, Topic::Call, &filter, after.as_deref(), limit + 1);
+        let (queue, topic, after) = (self.store.queue(), Topic::Call, after.as_deref());
+        let rows = match newest_first {
+            true => queue.newest(tenant, topic, &filter, after, limit + 1),
+            false => queue.list(tenant, topic, &filter, after, limit + 1),
+        };
         Ok(Page::cut(rows.into_iter().map(Into::into), limit, |call: &InvocationDocument| call.id.clone()))
     }
 

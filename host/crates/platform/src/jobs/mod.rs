@@ -10,7 +10,7 @@ mod running;
 use std::sync::Arc;
 
 use aimass_core::data::{FileName, Format};
-use aimass_core::event::{BatchWork, Event, JobCreated, JobWork, OnError};
+use aimass_core::event::{BatchWork, Event, JobCreated, JobWork, Kind, OnError};
 use aimass_core::{Code, Fault, ObjectRef, Result, Selector, Tenant};
 use aimass_store::JobRow;
 use schemars::JsonSchema;
@@ -49,7 +49,7 @@ pub enum JobRequest {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
-    /// A model or a plugin: `name`, `name@3`, `name:prod`. It is the version of now that runs.
+    /// A model or a plugin: `name`, `name@3`, `name:prod`. It is the version of now that runs, with its settings.
     pub target: String,
     /// The data file with the rows.
     pub input: FileName,
@@ -79,21 +79,28 @@ pub struct BatchRequest {
 }
 
 impl Platform {
-    /// Accepts a job. It is durable when this returns, and begins when it is its turn.
+    /// Accepts a job under this id. It is durable when this returns, and begins when it is its turn. One that was
+    /// accepted before for the same work is shown: an attempt of a call may come twice.
     ///
     /// # Errors
     /// `not_found` for what it refers to; `insufficient_scope` if the token may not call the target; `invalid_request`;
     /// `rate_limited` if the tenant has too many jobs already.
-    pub async fn create_job(self: &Arc<Self>, asked: Asked<'_>, request: JobRequest) -> Result<JobDocument> {
+    pub async fn create_job(self: &Arc<Self>, asked: Asked<'_>, id: &str, request: JobRequest) -> Result<JobDocument> {
         let tenant = asked.tenant(Scope::JobsWrite)?.clone();
         let JobRequest::Batch(request) = request;
         let work = JobWork::Batch(self.batch_work(asked, &tenant, request)?);
-        let (id, owner) = (asked.request.to_owned(), tenant.clone());
+        let owner = tenant.clone();
         let row = self
             .store
             .write(asked.actor(), {
-                let (id, actor, tenant, work) = (id.clone(), asked.actor(), tenant.name().clone(), work.clone());
+                let (id, actor, tenant) = (id.to_owned(), asked.actor(), tenant.name().clone());
                 move |state| {
+                    if let Some(row) = state.job(&owner, &id)? {
+                        return match row.work == work {
+                            true => Ok((None, None)),
+                            false => Err(Fault::new(Code::Conflict, "another job has this id")),
+                        };
+                    }
                     let waiting = state.jobs(&owner, None, usize::MAX)?;
                     if waiting.iter().filter(|row| row.outcome.is_none()).count() >= WAITING {
                         let detail = format!("{WAITING} of the tenant's jobs wait or run already");
@@ -101,15 +108,17 @@ impl Platform {
                     }
                     let created = JobCreated { tenant: tenant.clone(), id: id.clone(), work: work.clone() };
                     let row = JobRow::new(tenant, id, work, actor);
-                    Ok((Some(Event::JobCreated(created)), row))
+                    Ok((Some(Event::JobCreated(created)), Some(row)))
                 }
             })
             .await?;
-        self.start_job(tenant.clone(), row);
-        self.show_job(&tenant, &id)
+        if let Some(row) = row {
+            self.start_job(tenant.clone(), row);
+        }
+        self.show_job(&tenant, id)
     }
 
-    /// Checks what can be checked before the file is read, and fixes versions and bytes.
+    /// Checks what can be checked before the file is read, and fixes version, settings and bytes.
     fn batch_work(&self, asked: Asked<'_>, tenant: &Tenant, request: BatchRequest) -> Result<BatchWork> {
         let BatchRequest { target, input, output, input_format, format, columns, keep, on_error, .. } = request;
         asked.by.require(Scope::DataRead)?;
@@ -145,6 +154,7 @@ impl Platform {
         Ok(BatchWork {
             target: servable.name().parse()?,
             version: servable.version(),
+            configuration: (servable.kind() == Kind::Plugin).then_some(servable.0.configuration),
             input_format: told(input_format, &input, "input_format")?,
             output_format: told(format, &output, "format")?,
             input,
@@ -232,13 +242,14 @@ impl Platform {
         Ok(())
     }
 
-    /// The version that a job runs.
+    /// The version that a job runs, with the settings that it was accepted with.
     fn job_target(&self, tenant: &Tenant, work: &BatchWork) -> Result<Arc<crate::directory::Resolved>> {
         let reference = ObjectRef { name: work.target.clone(), selector: Selector::Version(work.version) };
         let found = self.directory.resolve(tenant, &reference, &Routing::main());
-        found.map(|(resolved, _)| resolved).map_err(|fault| match fault.code() {
+        let (resolved, _) = found.map_err(|fault| match fault.code() {
             Code::NotFound => Fault::new(Code::NotFound, format!("`{reference}` is not there any more")),
             _ => fault,
-        })
+        })?;
+        self.directory.with_configuration(tenant, resolved, work.configuration)
     }
 }

@@ -26,6 +26,12 @@ pub struct TriggerWish {
     pub credentials: Option<BucketCredentials>,
 }
 
+impl From<Trigger> for TriggerWish {
+    fn from(Trigger { on, run }: Trigger) -> Self {
+        Self { on, run, credentials: None }
+    }
+}
+
 /// A trigger as the API shows it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct TriggerDocument {

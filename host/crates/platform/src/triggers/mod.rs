@@ -171,8 +171,12 @@ impl Platform {
         let reference: aimass_core::ObjectRef = trigger.calls().parse()?;
         let row = self.store.state().object(asked.by.tenant()?, &reference.name)?.filter(|row| !row.deleted);
         let row = row.ok_or_else(|| Fault::invalid(format!("there is no plugin or model `{}`", reference.name)))?;
-        if !matches!(trigger.run, TriggerTarget::Infer(_)) && row.kind != Kind::Plugin {
+        let as_a_model = matches!(trigger.run, TriggerTarget::Infer(_) | TriggerTarget::Batch(_));
+        if !as_a_model && row.kind != Kind::Plugin {
             return Err(Fault::invalid(format!("`{}` is a model, not a plugin", reference.name)));
+        }
+        if matches!(trigger.run, TriggerTarget::Batch(_)) {
+            request::BATCH_SCOPES.into_iter().try_for_each(|scope| asked.by.require(scope))?;
         }
         asked.by.require(match row.kind {
             Kind::Plugin => Scope::PluginsInvoke,

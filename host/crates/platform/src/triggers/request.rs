@@ -2,9 +2,11 @@
 
 use aimass_auth::{Caller, Scope};
 use aimass_core::cloud_event::CloudEvent;
-use aimass_core::event::{RunCause, TriggerRun, TriggerTarget};
-use aimass_core::{Name, ObjectRef, Result, Selector, Tenant};
+use aimass_core::data::FileName;
+use aimass_core::event::{BatchTarget, RunCause, TriggerRun, TriggerTarget};
+use aimass_core::{Code, Fault, Name, ObjectRef, Result, Selector, Tenant};
 use bytes::Bytes;
+use serde_json::{Value, json};
 
 use super::journal_events::{PREFIX, rfc3339};
 use crate::StoredRequest;
@@ -32,6 +34,19 @@ impl Brought {
         }
     }
 
+    /// The data file that an event tells of.
+    ///
+    /// # Errors
+    /// `conflict` if it is no such event.
+    fn file(&self) -> Result<FileName> {
+        let told = match self {
+            Self::Event(event) => serde_json::from_slice::<Value>(&event.data).ok(),
+            _ => None,
+        };
+        let name = told.as_ref().and_then(|data| data["name"].as_str());
+        name.ok_or_else(|| Fault::new(Code::Conflict, "what fired the trigger names no data file"))?.parse()
+    }
+
     /// As an event, for a plugin that is told of events: an event as it is, anything else as that of the trigger.
     fn event(self, tenant: &Tenant, trigger: &Name, run: &TriggerRun, now_ms: u64) -> CloudEvent {
         let (content_type, data) = match self {
@@ -56,10 +71,14 @@ impl Brought {
     }
 }
 
+/// What it takes to begin a batch job, beside the right to call what it calls.
+pub(super) const BATCH_SCOPES: [Scope; 3] = [Scope::JobsWrite, Scope::DataRead, Scope::DataWrite];
+
 /// On whose behalf runs are made: the tenant's trigger may call whatever is the tenant's. Who made it was asked for the
 /// right to then.
-pub(super) fn caller(tenant: &Tenant, trigger: &Name) -> Caller {
-    let scopes = [Scope::PluginsInvoke, Scope::ModelsInvoke].into_iter().collect();
+pub(super) fn caller(tenant: &Tenant, trigger: &Name, target: &TriggerTarget) -> Caller {
+    let batch = matches!(target, TriggerTarget::Batch(_)).then_some(BATCH_SCOPES).into_iter().flatten();
+    let scopes = [Scope::PluginsInvoke, Scope::ModelsInvoke].into_iter().chain(batch).collect();
     let subject = format!("trigger {trigger}");
     aimass_auth::resumed_caller(tenant.name().clone(), subject.clone(), subject, scopes)
 }
@@ -72,7 +91,7 @@ pub(super) fn request(
     brought: Brought,
     now_ms: u64,
 ) -> Result<(Name, StoredRequest)> {
-    let json = ("content-type".to_owned(), "application/json".to_owned());
+    let as_json = ("content-type".to_owned(), "application/json".to_owned());
     let host = ("host".to_owned(), "localhost".to_owned());
     let (name, method, path, mut headers, body) = match target {
         TriggerTarget::Infer(infer) => {
@@ -86,14 +105,14 @@ pub(super) fn request(
                 Some(body) => body.to_string().into(),
                 None => brought.message().1,
             };
-            (name, "POST".to_owned(), path, vec![json], body)
+            (name, "POST".to_owned(), path, vec![as_json], body)
         }
         TriggerTarget::Function(function) => {
             let ObjectRef { name, .. } = function.plugin.parse()?;
             let (mut headers, mut body) = brought.message();
             if let Some(fixed) = &function.body {
                 headers.retain(|(name, _)| name != "content-type");
-                headers.push(json);
+                headers.push(as_json);
                 body = fixed.clone().into();
             }
             if let Some(kind) = &function.content_type {
@@ -114,8 +133,35 @@ pub(super) fn request(
             let path = format!("/api/v1/plugins/{name}/events{query}");
             (name, "POST".to_owned(), path, headers, body)
         }
+        TriggerTarget::Batch(batch) => {
+            let ObjectRef { name, .. } = batch.target.parse()?;
+            let body = job(batch, run, &brought, now_ms)?.to_string().into();
+            (name, "POST".to_owned(), "/api/v1/jobs".to_owned(), vec![as_json], body)
+        }
     };
     // A function's request has a host, and this one comes from the node itself.
     headers.push(host);
     Ok((name, StoredRequest { method, path, headers, body }))
+}
+
+/// The job that a run begins.
+fn job(batch: &BatchTarget, run: &TriggerRun, brought: &Brought, now_ms: u64) -> Result<Value> {
+    let BatchTarget { target, input, output, columns, keep, on_error } = batch;
+    let input = input.clone().map_or_else(|| brought.file(), Ok)?;
+    // A run that was caught up with is of the day that it was missed on.
+    let at = if let RunCause::Cron { slot_ms, .. } = run.cause { slot_ms } else { now_ms };
+    let time = rfc3339(at).ok_or_else(|| Fault::internal("a time beyond the calendar"))?;
+    let output = output_of(output, &run.id, time.split('T').next().unwrap_or_default())?;
+    Ok(json!({
+        "kind": "batch", "target": target, "input": input, "output": output, "columns": columns, "keep": keep,
+        "on_error": on_error,
+    }))
+}
+
+/// The name of a run's result.
+///
+/// # Errors
+/// `invalid_name`.
+pub(super) fn output_of(pattern: &str, run: &str, date: &str) -> Result<FileName> {
+    pattern.replace("{date}", date).replace("{run}", run).parse()
 }

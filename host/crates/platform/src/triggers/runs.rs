@@ -127,7 +127,7 @@ impl Platform {
         brought: Brought,
     ) -> Result<()> {
         let (subject, request) = request::request((tenant, name), run, &trigger.run, brought, now_ms())?;
-        let by = Holder::of(&request::caller(tenant, name));
+        let by = Holder::of(&request::caller(tenant, name, &trigger.run));
         let wish = CallWish { subject, request, depth: 0, idempotency_key: None, callback: None };
         self.accept_for(tenant, by, &run.id, Some(name), wish).await.map(drop)
     }

@@ -1,6 +1,9 @@
 //! What a trigger may be.
 
-use aimass_core::event::{EventSource, FunctionTarget, InferTarget, Trigger, TriggerSource, TriggerTarget};
+use aimass_core::data::Format;
+use aimass_core::event::{
+    BatchTarget, EventSource, FunctionTarget, InferTarget, Trigger, TriggerSource, TriggerTarget,
+};
 use aimass_core::{Fault, ObjectRef, Result};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
@@ -9,6 +12,7 @@ use super::events::condition;
 use super::journal_events::{self, short};
 use super::metrics;
 use super::objects::EVERY;
+use super::request::output_of;
 use super::schedule::Schedule;
 
 /// Bytes of a fixed body: a trigger is one row of the index, which takes 60 KiB, and JSON may double a text.
@@ -63,6 +67,7 @@ pub(super) fn check(trigger: &Trigger) -> Result<()> {
         TriggerTarget::Infer(infer) => check_infer(infer, brings_body),
         TriggerTarget::Function(function) => check_function(function),
         TriggerTarget::Event(target) => target.plugin.parse::<ObjectRef>().map(drop),
+        TriggerTarget::Batch(batch) => check_batch(batch, &trigger.on),
     }
 }
 
@@ -110,6 +115,27 @@ fn check_function(function: &FunctionTarget) -> Result<()> {
         return Err(Fault::invalid("`content_type` is not valid"));
     }
     fits(function.body.as_ref().map_or(0, String::len))
+}
+
+fn check_batch(batch: &BatchTarget, on: &TriggerSource) -> Result<()> {
+    batch.target.parse::<ObjectRef>()?;
+    let tells_of_files = |source: &EventSource| source.kinds.iter().all(|kind| short(kind) == "file.stored");
+    match &batch.input {
+        None if !matches!(on, TriggerSource::Event(source) if tells_of_files(source)) => {
+            return Err(Fault::invalid("what fires this trigger names no data file: give it an `input`"));
+        }
+        Some(input) if Format::of(input.as_str()).is_none() => return Err(no_rows("input")),
+        _ => {}
+    }
+    // Whatever stands for the run, the name's ending says what is written.
+    if Format::of(output_of(&batch.output, "0", "2000-01-01")?.as_str()).is_none() {
+        return Err(no_rows("output"));
+    }
+    fits(serde_json::to_string(batch).map_err(Fault::internal)?.len())
+}
+
+fn no_rows(field: &str) -> Fault {
+    Fault::invalid(format!("`{field}` ends in `.parquet`, `.csv`, `.ndjson` or `.jsonl`"))
 }
 
 fn fits(size: usize) -> Result<()> {

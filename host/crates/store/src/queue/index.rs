@@ -64,6 +64,21 @@ impl Index {
         rows.filter(|row| row.topic == topic && filter.lets_in(row)).take(limit).cloned().collect()
     }
 
+    /// The same of those before the id `before`, the greatest id first.
+    pub(super) fn newest(
+        &self,
+        tenant: &Name,
+        topic: Topic,
+        filter: &ItemFilter,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Vec<ItemRow> {
+        let Some(of) = self.tenants.get(tenant) else { return vec![] };
+        let end = before.map_or(Unbounded, Excluded);
+        let rows = of.items.range::<str, _>((Unbounded, end)).rev().map(|(_, row)| row);
+        rows.filter(|row| row.topic == topic && filter.lets_in(row)).take(limit).cloned().collect()
+    }
+
     /// When the next item of a kind is due.
     pub(super) fn next_due(&self, topic: Topic) -> Option<u64> {
         self.waiting.get(&topic)?.values().filter_map(BTreeSet::first).map(|(due, _)| *due).min()

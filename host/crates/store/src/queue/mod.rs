@@ -349,6 +349,18 @@ impl Queue {
         self.shared.read().list(tenant.name(), topic, filter, after, limit)
     }
 
+    /// At most `limit` of a tenant's items of a kind before the id `before`, the greatest id first.
+    pub fn newest(
+        &self,
+        tenant: &Tenant,
+        topic: Topic,
+        filter: &ItemFilter,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Vec<ItemRow> {
+        self.shared.read().newest(tenant.name(), topic, filter, before, limit)
+    }
+
     /// How much of the queue a tenant takes.
     pub fn used(&self, tenant: &Tenant) -> QueueUse {
         self.shared.read().used(tenant.name())

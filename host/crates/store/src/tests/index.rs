@@ -89,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn route(version: u64, canary: bool) -> Route {
     let canary = canary.then_some(Canary { version, gate: None, min_requests: 20, after_seconds: None });
-    Route { split: vec![Share { version, weight: 1 }], shadow: None, canary }
+    Route { split: vec![Share::new(version, 1)], shadow: None, shadow_configuration: None, canary }
 }
 
 /// The alias `prod` says this; or, going back to a deployment, that.
@@ -142,10 +142,11 @@ fn file(n: u8) -> FileName {
     format!("f{n}.csv").parse().unwrap()
 }
 
-fn work(n: u8) -> JobWork {
+pub(super) fn work(n: u8) -> JobWork {
     JobWork::Batch(BatchWork {
         target: name("model"),
         version: 1,
+        configuration: None,
         input: file(0),
         input_digest: Digest::of(b"in"),
         input_size: 2,
@@ -229,8 +230,11 @@ async fn take(store: &Store, step: Step) {
                 let number = next_configuration(state, &Tenant::vouched_for(t(n)), &o(object))?;
                 let (tenant, name, key) = (t(n), o(object), (v % 4).to_string());
                 match v % 3 {
-                    0 => Event::SecretDeleted(SecretDeleted { tenant, name, key, number }),
-                    _ => Event::SecretSet(SecretSet { tenant, name, key, number, sealed: Sealed::new(vec![v]) }),
+                    0 => Event::SecretDeleted(SecretDeleted { tenant, name, key, number, everywhere: v % 7 == 0 }),
+                    _ => {
+                        let (sealed, everywhere) = (Sealed::new(vec![v]), v % 7 == 0);
+                        Event::SecretSet(SecretSet { tenant, name, key, number, sealed, everywhere })
+                    }
                 }
             }
             Step::Key(n) => {
@@ -280,7 +284,13 @@ async fn take(store: &Store, step: Step) {
             }
             Step::Trigger(n, trigger, what) => super::triggers::some(t(n), o(trigger), what),
             Step::Role(n, role, false) => Event::RoleDeleted { tenant: t(n), name: o(role) },
-            Step::Alias(n, object, version, canary) => alias_set(t(n), o(object), route(version.into(), canary), None),
+            Step::Alias(n, object, version, canary) => {
+                // Some as an older release wrote them.
+                let newest = state.configuration(&Tenant::vouched_for(t(n)), &o(object), None)?.map(|row| row.number);
+                let mut route = route(version.into(), canary);
+                route.split[0].configuration = newest.filter(|number| number % 3 != 0).or((version == 1).then_some(0));
+                alias_set(t(n), o(object), route, None)
+            }
             Step::GoBack(n, object, number) => alias_set(t(n), o(object), route(1, false), Some(number)),
             Step::DropAlias(n, object) => {
                 Event::AliasDeleted(AliasDeleted { tenant: t(n), name: o(object), alias: name("prod") })
@@ -292,6 +302,19 @@ async fn take(store: &Store, step: Step) {
         Ok((Some(event), ()))
     });
     let _ = taken.await;
+}
+
+/// Whatever an alias says or can go back to, its settings and secrets are there.
+fn named_configurations_are_there(store: &Store) {
+    let state = store.state();
+    for (t, o) in (0..3).flat_map(|t| (0..4).map(move |o| (t, o))) {
+        let (tenant, object) = (tenant(&format!("t{t}")), name(&format!("o{o}")));
+        let said = state.aliases(&tenant, &object, None, 9).unwrap().into_iter().map(|row| row.route);
+        let were = state.deployments(&tenant, &object, None, 99).unwrap().into_iter().map(|row| row.deployment.route);
+        for number in said.chain(were).flat_map(|route| route.configurations().collect::<Vec<_>>()) {
+            store.configuration(&tenant, &object, Some(number)).unwrap();
+        }
+    }
 }
 
 proptest! {
@@ -314,6 +337,7 @@ proptest! {
             }
             store.index().dump()
         });
+        named_configurations_are_there(&store);
         drop(store);
         let rebuilt = rebuild(dir.path()).unwrap().dump();
         prop_assert_eq!(rebuilt, followed);

@@ -1,6 +1,7 @@
 //! The store as a whole.
 
 mod backup;
+mod configuration;
 mod crash;
 mod faults;
 mod index;

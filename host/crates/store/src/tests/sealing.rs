@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use aimass_core::Code;
-use aimass_core::event::{Event, SecretSet, Settings};
+use aimass_core::event::{AliasSet, Change, Deployment, Event, Route, SecretSet, Settings, Share};
 use aimass_core::seam::{Bucket, Configuration as _};
 
 use super::{blob, created, name, open, record, tenant, version};
@@ -43,8 +43,15 @@ async fn filled(dir: &Path) -> aimass_core::Digest {
     )
     .await
     .unwrap();
+    // Something serves with it, so that it is kept.
+    let split = vec![Share { configuration: Some(1), ..Share::new(1, 1) }];
+    let route = Route { split, shadow: None, shadow_configuration: None, canary: None };
+    let deployment = Deployment { route, change: Change::Deployed, restores: None, gate: None, seen: vec![] };
+    let alias = AliasSet { tenant: name("acme"), name: name("hello"), alias: name("prod"), deployment };
+    record(&store, Event::AliasSet(alias)).await.unwrap();
     let sealed = seal_secret(&seal, &name("hello"), "s", 2, &text()).unwrap();
-    let set = SecretSet { tenant: name("acme"), name: name("hello"), key: "s".to_owned(), number: 2, sealed };
+    let (key, everywhere) = ("s".to_owned(), false);
+    let set = SecretSet { tenant: name("acme"), name: name("hello"), key, number: 2, sealed, everywhere };
     record(&store, Event::SecretSet(set)).await.unwrap();
     let large = text().repeat(100);
     let changes = [("small", text()), ("large", large), (&text(), "a key".to_owned())];

@@ -1,17 +1,19 @@
 //! Plugins' configurations in the view: numbered, each with its settings and secrets, sealed.
 //!
 //! A value stands once, under the number of the configuration that brought it; later configurations only name that
-//! number. So each of them can be read by its number for as long as the plugin is there.
+//! number. The newest configuration is kept, and each that an alias serves with, that one of the deployments which are
+//! kept can bring back, or that a job under way runs with. The others go, with the values that no other names, when the
+//! next one comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aimass_core::event::{Sealed, SecretDeleted, SecretSet};
+use aimass_core::event::{JobWork, Sealed, SecretDeleted, SecretSet};
 use aimass_core::{Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Changes, conflict, put, put_bytes};
-use super::keys;
 use super::state::State;
+use super::{deployments, keys};
 use crate::journal::Record;
 
 /// One configuration of a plugin, without its values.
@@ -27,6 +29,14 @@ pub struct ConfigurationRow {
     pub made_ms: u64,
     /// The subject of the token that made it.
     pub made_by: String,
+}
+
+impl ConfigurationRow {
+    /// The numbers of the configurations that brought what is in it.
+    fn values(&self) -> impl Iterator<Item = u64> {
+        let settings = (self.settings > 0).then_some(self.settings);
+        self.secrets.values().map(|secret| secret.number).chain(settings)
+    }
 }
 
 /// A secret, without its value.
@@ -73,30 +83,37 @@ pub(super) fn replace_settings(
     state: &State<'_>,
     out: &mut Changes,
     record: &Record,
-    (tenant, name): (&Name, &Name),
+    of: (&Name, &Name),
     (number, sealed): (u64, &Sealed),
 ) -> Result<()> {
-    let before = next(state, out, tenant, name, number)?;
-    put_bytes(out, value_key(tenant, name, number), sealed.bytes())?;
-    // Of before there was sealing.
-    out.push((keys::settings(tenant, name), None));
-    put_row(out, record, (tenant, name), ConfigurationRow { number, settings: number, ..before })
+    let before = next(state, out, of, number)?;
+    put_bytes(out, value_key(of.0, of.1, number), sealed.bytes())?;
+    settle(state, out, record, of, ConfigurationRow { number, settings: number, ..before }, |_| {})
 }
 
 pub(super) fn set_secret(state: &State<'_>, out: &mut Changes, record: &Record, set: &SecretSet) -> Result<()> {
-    let SecretSet { tenant, name, key, number, sealed } = set;
-    let mut row = next(state, out, tenant, name, *number)?;
+    let SecretSet { tenant, name, key, number, sealed, everywhere } = set;
+    let mut row = next(state, out, (tenant, name), *number)?;
     put_bytes(out, value_key(tenant, name, *number), sealed.bytes())?;
     let secret = SecretRow { number: *number, set_ms: record.time_ms, set_by: record.actor.subject.clone() };
-    row.secrets.insert(key.clone(), secret);
-    put_row(out, record, (tenant, name), ConfigurationRow { number: *number, ..row })
+    row.secrets.insert(key.clone(), secret.clone());
+    settle(state, out, record, (tenant, name), ConfigurationRow { number: *number, ..row }, |before| {
+        if let Some(known) = before.secrets.get_mut(key).filter(|_| *everywhere) {
+            *known = secret.clone();
+        }
+    })
 }
 
 pub(super) fn delete_secret(state: &State<'_>, out: &mut Changes, record: &Record, gone: &SecretDeleted) -> Result<()> {
-    let SecretDeleted { tenant, name, key, number } = gone;
-    let mut row = next(state, out, tenant, name, *number)?;
-    row.secrets.remove(key).ok_or_else(Fault::not_found)?;
-    put_row(out, record, (tenant, name), ConfigurationRow { number: *number, ..row })
+    let SecretDeleted { tenant, name, key, number, everywhere } = gone;
+    let mut row = next(state, out, (tenant, name), *number)?;
+    let known = row.secrets.remove(key).is_some();
+    let mut elsewhere = false;
+    settle(state, out, record, (tenant, name), ConfigurationRow { number: *number, ..row }, |before| {
+        elsewhere |= *everywhere && before.secrets.remove(key).is_some();
+    })?;
+    // Whoever wants it gone from aliases as well may have deleted the newest one's before.
+    if known || elsewhere { Ok(()) } else { Err(Fault::not_found()) }
 }
 
 /// Removes a plugin's configurations. Their number stays, so that none is ever given again.
@@ -108,8 +125,14 @@ pub(super) fn delete_all(state: &State<'_>, out: &mut Changes, tenant: &Name, na
     Ok(())
 }
 
+/// Whether there is a configuration of that number; 0 is that of before any was made.
+pub(super) fn exists(state: &State<'_>, tenant: &Name, name: &Name, number: u64) -> Result<bool> {
+    let row = || state.row::<ConfigurationRow>(&configuration_key(tenant, name, number));
+    Ok(number == 0 || row()?.is_some())
+}
+
 /// Takes the next number, and returns the configuration before it.
-fn next(state: &State<'_>, out: &mut Changes, tenant: &Name, name: &Name, number: u64) -> Result<ConfigurationRow> {
+fn next(state: &State<'_>, out: &mut Changes, (tenant, name): (&Name, &Name), number: u64) -> Result<ConfigurationRow> {
     let newest = state.number(tenant, name)?;
     if number != newest + 1 {
         return Err(conflict(format!("the next configuration of `{name}` is {}", newest + 1)));
@@ -118,13 +141,60 @@ fn next(state: &State<'_>, out: &mut Changes, tenant: &Name, name: &Name, number
     Ok(state.row(&configuration_key(tenant, name, newest))?.unwrap_or_default())
 }
 
-fn put_row(out: &mut Changes, record: &Record, (tenant, name): (&Name, &Name), row: ConfigurationRow) -> Result<()> {
-    let key = configuration_key(tenant, name, row.number);
-    put(out, key, &ConfigurationRow { made_ms: record.time_ms, made_by: record.actor.subject.clone(), ..row })
+/// Writes the newest configuration, changes those before it that are kept, and removes the others.
+fn settle(
+    state: &State<'_>,
+    out: &mut Changes,
+    record: &Record,
+    (tenant, name): (&Name, &Name),
+    newest: ConfigurationRow,
+    mut change: impl FnMut(&mut ConfigurationRow),
+) -> Result<()> {
+    let named = named(state, tenant, name)?;
+    let (mut wanted, mut known): (BTreeSet<u64>, _) = (newest.values().collect(), BTreeSet::new());
+    // Settings of before there was sealing, which nothing after them has replaced.
+    let mut plain = newest.settings == 0 || named.contains(&0);
+    for row in state.rows::<ConfigurationRow>(&configurations(tenant, name), None, usize::MAX, |_| true)? {
+        known.extend(row.values());
+        let key = configuration_key(tenant, name, row.number);
+        if !named.contains(&row.number) {
+            out.push((key, None));
+            continue;
+        }
+        let mut changed = row.clone();
+        change(&mut changed);
+        wanted.extend(changed.values());
+        plain |= changed.settings == 0;
+        if changed != row {
+            put(out, key, &changed)?;
+        }
+    }
+    out.extend(known.difference(&wanted).map(|number| (value_key(tenant, name, *number), None)));
+    if !plain {
+        out.push((keys::settings(tenant, name), None));
+    }
+    let key = configuration_key(tenant, name, newest.number);
+    put(out, key, &ConfigurationRow { made_ms: record.time_ms, made_by: record.actor.subject.clone(), ..newest })
+}
+
+/// The configurations that something may still run with.
+fn named(state: &State<'_>, tenant: &Name, name: &Name) -> Result<BTreeSet<u64>> {
+    let mut named = deployments::configurations(state, tenant, name)?;
+    for row in state.jobs_under_way()? {
+        let JobWork::Batch(batch) = &row.work;
+        if row.tenant == *tenant && batch.target == *name {
+            named.extend(batch.configuration);
+        }
+    }
+    Ok(named)
 }
 
 fn number_key(tenant: &Name, name: &Name) -> Vec<u8> {
     [keys::tagged("configured", tenant).as_slice(), name.as_str().as_bytes()].concat()
+}
+
+fn configurations(tenant: &Name, name: &Name) -> Vec<u8> {
+    [keys::tagged("configuration", tenant).as_slice(), name.as_str().as_bytes(), b"\0"].concat()
 }
 
 fn configuration_key(tenant: &Name, name: &Name, number: u64) -> Vec<u8> {

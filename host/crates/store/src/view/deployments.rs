@@ -1,13 +1,15 @@
 //! Aliases and their history: what events change, and how it is read.
 
+use std::collections::BTreeSet;
+
 use aimass_core::event::{AliasDeleted, AliasSet, Change, Deployment, Event, Route, VersionDeleted};
 use aimass_core::{Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Changes, conflict, drop_version, living, put};
-use super::keys;
 use super::rows::VersionRow;
 use super::state::State;
+use super::{configuration, keys};
 use crate::journal::Record;
 
 /// Deployments of a plugin or model that are kept; the oldest goes when another one comes. The journal has them all.
@@ -166,6 +168,11 @@ fn set(
             return Err(conflict(format!("`{name}` has no version {version}")));
         }
     }
+    for number in deployment.route.configurations() {
+        if !configuration::exists(state, tenant, name, number)? {
+            return Err(conflict(format!("`{name}` has no configuration {number}, or no longer")));
+        }
+    }
     let known: Option<AliasRow> = state.row(&alias_key(tenant, name, alias))?;
     let newest = state.rows(&deployments(tenant, name), None, 1, |_: &DeploymentRow| true)?;
     let number = newest.first().map_or(0, |row| row.number) + 1;
@@ -195,6 +202,14 @@ fn set(
         out.push((deployment_key(tenant, name, old), None));
     }
     Ok(())
+}
+
+/// Every configuration of a plugin's that an alias serves with, or that a deployment can bring back.
+pub(super) fn configurations(state: &State<'_>, tenant: &Name, name: &Name) -> Result<BTreeSet<u64>> {
+    let said = state.rows::<AliasRow>(&aliases(tenant, name), None, usize::MAX, |_| true)?;
+    let were = state.rows::<DeploymentRow>(&deployments(tenant, name), None, usize::MAX, |_| true)?;
+    let routes = said.iter().map(|row| &row.route).chain(were.iter().map(|row| &row.deployment.route));
+    Ok(routes.flat_map(Route::configurations).collect())
 }
 
 /// A plugin or model that goes takes its aliases and their history along.

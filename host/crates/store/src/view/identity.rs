@@ -5,6 +5,7 @@ use aimass_core::{Fault, Name, Result};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Changes, conflict, put};
+use super::keys;
 use super::state::State;
 
 /// An identity provider of a tenant's.
@@ -131,39 +132,29 @@ pub(super) fn delete_role(state: &State<'_>, out: &mut Changes, tenant: &Name, n
     Ok(())
 }
 
-/// Words for tags, behind a byte that is no other row's first: see [`super::keys`].
-fn key(tag: &str, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = [b"\x01", tag.as_bytes()].concat();
-    for part in parts {
-        key.push(0);
-        key.extend_from_slice(part);
-    }
-    key
-}
-
 fn issuers_key(tenant: &Name) -> Vec<u8> {
-    key("issuer", &[tenant.as_str().as_bytes(), b""])
+    keys::worded("issuer", &[tenant.as_str().as_bytes(), b""])
 }
 
 fn issuer_key(tenant: &Name, name: &Name) -> Vec<u8> {
-    key("issuer", &[tenant.as_str().as_bytes(), name.as_str().as_bytes()])
+    keys::worded("issuer", &[tenant.as_str().as_bytes(), name.as_str().as_bytes()])
 }
 
 fn roles_key(tenant: &Name) -> Vec<u8> {
-    key("role", &[tenant.as_str().as_bytes(), b""])
+    keys::worded("role", &[tenant.as_str().as_bytes(), b""])
 }
 
 fn role_key(tenant: &Name, name: &Name) -> Vec<u8> {
-    key("role", &[tenant.as_str().as_bytes(), name.as_str().as_bytes()])
+    keys::worded("role", &[tenant.as_str().as_bytes(), name.as_str().as_bytes()])
 }
 
 /// Neither holds a NUL: the platform refuses control characters in both.
 fn pair_key(issuer: &Issuer) -> Vec<u8> {
-    key("issuer-pair", &[issuer.issuer.as_bytes(), issuer.audience.as_bytes()])
+    keys::worded("issuer-pair", &[issuer.issuer.as_bytes(), issuer.audience.as_bytes()])
 }
 
 fn revocations_key(tenant: &Name, issuer: &Name) -> Vec<u8> {
-    key("issuer-revocation", &[tenant.as_str().as_bytes(), issuer.as_str().as_bytes(), b""])
+    keys::worded("issuer-revocation", &[tenant.as_str().as_bytes(), issuer.as_str().as_bytes(), b""])
 }
 
 fn revocation_key(tenant: &Name, issuer: &Name, revocation: &Revocation) -> Vec<u8> {

@@ -11,8 +11,8 @@ use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Changes, conflict, must_exist, put};
-use super::keys;
 use super::state::State;
+use super::{configuration, keys};
 use crate::journal::Record;
 
 /// Jobs of a tenant that have ended and are still shown; the oldest go when another one comes.
@@ -85,6 +85,12 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
             let key = keys::job(tenant, id);
             if state.row::<JobRow>(&key)?.is_some() {
                 return Err(conflict("a job with this id exists already"));
+            }
+            let JobWork::Batch(batch) = work;
+            if let Some(number) = batch.configuration
+                && !configuration::exists(state, tenant, &batch.target, number)?
+            {
+                return Err(conflict(format!("the settings of `{}` were changed just now; try again", batch.target)));
             }
             // Ids begin with the time, so these are the oldest.
             let ended = state.rows(&keys::jobs(tenant), None, usize::MAX, |row: &JobRow| row.outcome.is_some())?;

@@ -68,7 +68,17 @@ pub(super) fn idempotent(tenant: &Name, key: &str) -> Vec<u8> {
 /// Rows of kinds that came later have a word for a tag, so that two that are added at once do not share one. The tenant
 /// comes next, so that all of its rows can be found.
 pub(super) fn tagged(tag: &str, tenant: &Name) -> Vec<u8> {
-    [b"\x01", tag.as_bytes(), b"\0", tenant.as_str().as_bytes(), b"\0"].concat()
+    worded(tag, &[tenant.as_str().as_bytes(), b""])
+}
+
+/// The key of a row with a word for a tag, of these parts. All but the last hold no NUL.
+pub(super) fn worded(tag: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = [b"\x01", tag.as_bytes()].concat();
+    for part in parts {
+        key.push(0);
+        key.extend_from_slice(part);
+    }
+    key
 }
 
 /// What the keys of a tenant's rows begin with, but for the rows with a word for a tag, that of the tenant itself and

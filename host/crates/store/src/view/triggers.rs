@@ -7,6 +7,7 @@ use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
 
 use super::apply::{Changes, conflict, must_exist, put};
+use super::keys;
 use super::state::State;
 use crate::journal::Record;
 
@@ -102,7 +103,7 @@ impl State<'_> {
     /// # Errors
     /// If the index cannot be read.
     pub fn all_triggers(&self) -> Result<Vec<TriggerRow>> {
-        self.rows(&key("trigger", &[b""]), None, usize::MAX, |_| true)
+        self.rows(&keys::worded("trigger", &[b""]), None, usize::MAX, |_| true)
     }
 
     /// A run by its id.
@@ -140,7 +141,7 @@ impl State<'_> {
     /// The blobs that triggers and their runs name: secrets and bodies, by tenant.
     pub(super) fn trigger_blobs(&self) -> Result<Vec<(Name, Digest, u64)>> {
         let secrets = self.all_triggers()?.into_iter().filter_map(|row| Some((row.tenant, row.secret?, SECRET)));
-        let runs: Vec<RunRow> = self.rows(&key("trigger-run", &[b""]), None, usize::MAX, |run: &RunRow| {
+        let runs: Vec<RunRow> = self.rows(&keys::worded("trigger-run", &[b""]), None, usize::MAX, |run: &RunRow| {
             matches!(run.run.cause, RunCause::Webhook { .. })
         })?;
         let bodies = runs.into_iter().filter_map(|row| match row.run.cause {
@@ -268,26 +269,16 @@ fn forget(state: &State<'_>, out: &mut Changes, (tenant, name): (&Name, &Name), 
     Ok(())
 }
 
-/// Words for tags, behind a byte that is no other row's first: see [`super::keys`].
-fn key(tag: &str, parts: &[&[u8]]) -> Vec<u8> {
-    let mut key = [b"\x01", tag.as_bytes()].concat();
-    for part in parts {
-        key.push(0);
-        key.extend_from_slice(part);
-    }
-    key
-}
-
 fn triggers_key(tenant: &Name) -> Vec<u8> {
-    key("trigger", &[tenant.as_str().as_bytes(), b""])
+    keys::worded("trigger", &[tenant.as_str().as_bytes(), b""])
 }
 
 fn trigger_key(tenant: &Name, name: &Name) -> Vec<u8> {
-    key("trigger", &[tenant.as_str().as_bytes(), name.as_str().as_bytes()])
+    keys::worded("trigger", &[tenant.as_str().as_bytes(), name.as_str().as_bytes()])
 }
 
 fn runs_key(tenant: &Name, trigger: &Name) -> Vec<u8> {
-    key("trigger-run", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), b""])
+    keys::worded("trigger-run", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), b""])
 }
 
 /// Newest first.
@@ -296,10 +287,10 @@ fn run_key(tenant: &Name, trigger: &Name, number: u64) -> Vec<u8> {
 }
 
 fn id_key(tenant: &Name, trigger: &Name, id: &str) -> Vec<u8> {
-    key("trigger-run-id", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), id.as_bytes()])
+    keys::worded("trigger-run-id", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), id.as_bytes()])
 }
 
 /// The path comes last, and may hold anything.
 fn object_key(tenant: &Name, trigger: &Name, path: &str) -> Vec<u8> {
-    key("trigger-object", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), path.as_bytes()])
+    keys::worded("trigger-object", &[tenant.as_str().as_bytes(), trigger.as_str().as_bytes(), path.as_bytes()])
 }

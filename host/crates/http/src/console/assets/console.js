@@ -13,6 +13,9 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// On a narrow screen the sections are one line that scrolls.
+document.querySelector(".sections [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Commands that can be copied.
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.addEventListener("click", async () => {
@@ -77,7 +80,10 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
   const name = form.elements.name;
   const [progress, status, result] = ["progress", "[data-status]", "[data-result]"].map((s) => form.querySelector(s));
   file.addEventListener("change", () => {
-    if (name.value === "" && file.files.length > 0) {
+    if (name.value === "" && file.files.length > 0 && form.dataset.then) {
+      // A data file keeps its name, and its ending with it.
+      name.value = file.files[0].name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(-100);
+    } else if (name.value === "" && file.files.length > 0) {
       const stem = file.files[0].name.replace(/\.[^.]*$/, "").toLowerCase();
       name.value = stem.replace(/[^a-z0-9]+/g, "-").replace(/^[^a-z]+|-+$/g, "").slice(0, 63);
     }
@@ -103,6 +109,7 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
       busy(false);
       if (request.responseURL.includes("/console/sign-in")) return location.assign(request.responseURL);
       if (request.status === 200 || request.status === 201) {
+        if (form.dataset.then) return location.assign(form.dataset.then);
         const version = JSON.parse(request.responseText);
         return location.assign(`/console/${version.kind}s/${version.name}`);
       }
@@ -152,4 +159,52 @@ for (const part of document.querySelectorAll("[data-refresh]")) {
 for (const slider of document.querySelectorAll("[data-slider]")) {
   const output = slider.closest(".field").querySelector("output");
   slider.addEventListener("input", () => (output.textContent = `${slider.value} %`));
+}
+
+// Pieces that the node sends as they come: a line goes behind the others, a whole takes the place of what was there.
+for (const part of document.querySelectorAll("[data-stream]")) {
+  const MOST = 1000;
+  const state = part.parentElement.querySelector("[data-stream-state]");
+  const says = (text) => state && (state.textContent = text);
+  let last = part.dataset.last ?? "";
+  let source = null;
+  let ended = false;
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    const url = new URL(part.dataset.stream, location.href);
+    if (last !== "") url.searchParams.set("after", last);
+    source = new EventSource(url);
+    source.addEventListener("open", () => says("Following: what is new stands here at once."));
+    source.addEventListener("line", ({ data, lastEventId }) => {
+      const atEnd = part.scrollHeight - part.scrollTop - part.clientHeight < 40;
+      if (lastEventId !== "") last = lastEventId;
+      part.insertAdjacentHTML("beforeend", data);
+      while (part.childElementCount > MOST) part.firstElementChild.remove();
+      if (atEnd) part.scrollTop = part.scrollHeight;
+    });
+    source.addEventListener("whole", ({ data }) => (part.innerHTML = data));
+    source.addEventListener("last", ({ data }) => {
+      part.innerHTML = data;
+      ended = true;
+      says("");
+      close();
+    });
+    source.addEventListener("error", async () => {
+      if (source?.readyState !== EventSource.CLOSED) return says("The connection broke off; it is made anew …");
+      close();
+      says("Nothing new comes any more. Reload the page to go on.");
+      // A session that has ended leads to the way in.
+      await piece(location.href, { headers: { "x-looks-again": "1" } }).catch(() => {});
+    });
+  };
+  // Without HTTP/2 a browser has six connections to a node: pages that nobody sees leave theirs to the others.
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else if (source === null && !ended) open();
+  });
+  part.scrollTop = part.scrollHeight;
+  open();
 }

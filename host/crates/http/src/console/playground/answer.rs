@@ -59,7 +59,7 @@ fn elements(output: &Tensor) -> Markup {
 }
 
 /// Bytes as what they are: an image, JSON, text, or bytes.
-pub(super) fn element_view(bytes: &[u8]) -> Markup {
+pub(in super::super) fn element_view(bytes: &[u8]) -> Markup {
     if let Some(kind) = image_kind(bytes).filter(|_| bytes.len() <= IMAGE) {
         let url = format!("data:{kind};base64,{}", STANDARD.encode(bytes));
         return html! { img.result src=(url) alt={ "An image of " (parts::bytes(bytes.len() as u64)) }; };

@@ -17,6 +17,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+pub(super) use answer::element_view;
 pub(crate) use function::call as call_function;
 
 use super::assets::PLAYGROUND;

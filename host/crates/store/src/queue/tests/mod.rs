@@ -289,6 +289,21 @@ async fn what_follows_is_put_in_the_same_record_and_a_tenant_can_be_forgotten() 
 }
 
 #[tokio::test]
+async fn a_list_can_be_read_from_either_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &Options::default());
+    let (queue, acme, all) = (store.queue(), tenant("acme"), ItemFilter::default());
+    for id in ["a", "b", "c"] {
+        queue.put(&acme, item(id, 0), Some(LIMITS), 0).await.unwrap();
+    }
+    assert_eq!(ids(&queue.list(&acme, Topic::Call, &all, Some("a"), 2)), ["b", "c"]);
+    assert_eq!(ids(&queue.newest(&acme, Topic::Call, &all, None, 2)), ["c", "b"]);
+    assert_eq!(ids(&queue.newest(&acme, Topic::Call, &all, Some("b"), 2)), ["a"]);
+    assert!(queue.newest(&acme, Topic::Webhook, &all, None, 2).is_empty());
+    assert!(queue.newest(&tenant("other"), Topic::Call, &all, None, 2).is_empty());
+}
+
+#[tokio::test]
 async fn a_backup_holds_the_queue() {
     let (dir, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(dir.path(), &Options::default());
