@@ -10,6 +10,9 @@ use crate::console::{Visitor, chromium};
 use crate::invocations::{accepted, ended, later};
 use crate::support::{ALL_SCOPES, Client, Server, eventually, guests, onnx, python, root};
 
+/// The columns of a row.
+const EIGHT: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
 /// A tenant that has something of everything: the ids of a run, of a call and of a job.
 fn with_work(server: &Server) -> (Client, String, String, String) {
     let acme = server.tenant("acme");
@@ -25,7 +28,7 @@ fn with_work(server: &Server) -> (Client, String, String, String) {
     acme.put("/api/v1/files/rows.csv", b"a,b,c,d,e,f,g,h\n1,2,3,4,5,6,7,8\n").expect(201);
     let wish = json!({
         "kind": "batch", "target": "table", "input": "rows.csv", "output": "scores.csv",
-        "columns": { "x": ["a", "b", "c", "d", "e", "f", "g", "h"] },
+        "columns": { "x": EIGHT },
     });
     let job = acme.post("/api/v1/jobs", &wish).expect(202).json()["id"].clone();
     let job = job.as_str().unwrap().to_owned();
@@ -138,6 +141,17 @@ fn what_goes_on_by_itself_is_its_tenants_alone() {
     let endpoints = acme.get("/api/v1/webhooks").expect(200).json();
     assert_eq!((&endpoints["items"][0]["name"], &endpoints["items"][0]["paused"]), (&json!("done"), &json!(false)));
     assert!(endpoints["items"][1].is_null());
+
+    // A run that begins a job leads to it, and both say what they are.
+    let work = json!({ "target": "table", "input": "rows.csv", "output": "{run}.csv", "columns": { "x": EIGHT } });
+    let weekly = json!({ "on": { "cron": { "schedule": "0 0 * * 0" } }, "run": { "batch": work } });
+    acme.put_json("/api/v1/triggers/weekly", &weekly).expect(201);
+    let run = acme.post("/api/v1/triggers/weekly/fire", &json!({})).expect(202).json()["id"].clone();
+    let run = run.as_str().unwrap();
+    assert_eq!(ended(&acme, run)["state"], "done");
+    assert!(own.get("/console/triggers/weekly").expect(200).text().contains("a job: <code>table</code>"));
+    assert!(own.get(&format!("/console/calls/{run}")).expect(200).text().contains(&format!("/console/jobs/{run}")));
+    assert!(own.get(&format!("/console/jobs/{run}")).expect(200).text().contains(&format!("{run}.csv")));
 
     // What a token may not do is not offered.
     let reader = server.token("acme", &["triggers:read", "data:read", "jobs:read", "plugins:read"]);

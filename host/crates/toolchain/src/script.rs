@@ -126,7 +126,7 @@ mod tests {
     fn the_oldest_components_make_room() {
         let dir = tempfile::tempdir().unwrap();
         for number in 0..KEPT + 2 {
-            let folder = dir.path().join(number.to_string());
+            let folder = dir.path().join(format!("{number:02}"));
             fs::create_dir(&folder).unwrap();
             let made = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
             fs::File::open(&folder).unwrap().set_modified(made).unwrap();
@@ -136,7 +136,7 @@ mod tests {
         let mut left: Vec<String> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
-        let newest: Vec<String> = (3..KEPT + 2).map(|number| number.to_string()).collect();
+        let newest: Vec<String> = (3..KEPT + 2).map(|number| format!("{number:02}")).collect();
         assert_eq!(left, [vec![".making-x".to_owned()], newest].concat());
     }
 }

@@ -90,7 +90,8 @@ fn inputs(platform: &Platform, visit: &Visit) -> Vec<FileName> {
 
 pub(crate) async fn create(State(app): State<Arc<App>>, visit: Visit, fields: Fields) -> Result<Response, Rejection> {
     visit.caller.require(Scope::JobsWrite)?;
-    let job = app.platform().create_job(visit.asked(), JobRequest::Batch(read(&fields)?)).await?;
+    let job =
+        app.platform().create_job(visit.asked(), visit.request.as_str(), JobRequest::Batch(read(&fields)?)).await?;
     Ok(visit.done(&path(&job.id), "The job is accepted."))
 }
 
