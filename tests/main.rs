@@ -8,6 +8,7 @@ mod audit;
 mod authorisation;
 mod backup;
 mod batch;
+mod buckets;
 mod clients;
 mod compiling;
 mod console;

@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Which crates alone may name a library.
 const OWNED: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
+    ("object_store", &["store"]),
     ("wasmtime", &["sandbox"]),
     ("wasmtime-wasi", &["sandbox"]),
     ("wasmtime-wasi-http", &["sandbox"]),

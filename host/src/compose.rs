@@ -162,9 +162,10 @@ impl Node {
         let watch = tokio::spawn(watch_clock(self.platform.clone()));
         let metered = self.platform.clone();
         let usage = tokio::spawn(async move { metered.record_usage().await });
-        let [timetable, events, folders, metrics] = [(); 4].map(|()| self.platform.clone());
+        let [timetable, events, folders, buckets, metrics] = [(); 5].map(|()| self.platform.clone());
         let triggers = [
             tokio::spawn(async move { folders.follow_folders().await }),
+            tokio::spawn(async move { buckets.follow_buckets().await }),
             tokio::spawn(async move { metrics.follow_metrics().await }),
             tokio::spawn(async move { timetable.follow_triggers().await }),
             tokio::spawn(async move { events.follow_events().await }),

@@ -28,6 +28,8 @@ static ATTACKERS: Environment = Environment { requirements: "attackers.txt", opt
 static CALLERS: Environment = Environment { requirements: "schemathesis.txt", options: &[], folder: OnceLock::new() };
 /// What drives a browser.
 static BROWSER: Environment = Environment { requirements: "browser.txt", options: &[], folder: OnceLock::new() };
+/// A storage that speaks S3.
+static BUCKETS: Environment = Environment { requirements: "buckets.txt", options: &[], folder: OnceLock::new() };
 
 /// What data files are made and read with.
 static DATA: Environment = Environment { requirements: "data.txt", options: &["--no-deps"], folder: OnceLock::new() };
@@ -107,6 +109,14 @@ pub fn start(script: &str, arguments: &[&str]) -> Child {
     let mut command = CLIENTS.python();
     command.arg(path(script)).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Starts the storage of `bucket.py`, which talks over its standard input and output.
+pub fn bucket() -> Child {
+    let mut command = BUCKETS.python();
+    // It looks for credentials of this machine's otherwise.
+    command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null").env("AWS_CONFIG_FILE", "/dev/null");
+    command.arg(path("bucket.py")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Runs a client that reads `input`, and returns what it printed.

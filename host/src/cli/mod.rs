@@ -11,6 +11,7 @@ macro_rules! print {
 
 mod audit;
 mod backup;
+mod bucket;
 mod client;
 mod compile;
 mod completions;

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::bucket::Where;
 use super::client::Client;
 use super::jobs::{OnError, column, kept};
 use super::tenants::list;
@@ -22,6 +23,8 @@ const TRIGGERS: &str = "/api/v1/triggers";
   aimass triggers create scores --cron '@hourly' --catch-up none --model ranking@3 --input request.json
   aimass triggers create incoming --webhook --function intake --path /orders
   aimass triggers create files --folder /data/incoming --suffix .csv --function import
+  aimass triggers create files --bucket s3://incoming/2026 --endpoint https://s3.example.com --credentials env \
+    --suffix .csv --function import
   aimass triggers create slow --when 'p99_ms > 200.0 && requests > 100.0' --of ranking --function alert
   aimass triggers create watch --on version.created --if 'event.data.version > 1' --tell notifier
   aimass triggers create scored --cron '0 3 * * *' --batch credit --rows people.parquet --output 'scores-{date}.parquet'
@@ -40,7 +43,8 @@ its time zone: a time that does not exist when clocks go forward runs at the jum
 runs that were missed while no node was there, the newest is caught up with if it is not too late (--catch-up).
 
 A folder is one that the operator lets the tenant watch (aimass serve --watch-folder TENANT=FOLDER); each object in it,
-also one that lies there already, runs once, and is the function's body.
+also one that lies there already, runs once, and is the function's body. A bucket is the tenant's own, at any storage
+that speaks S3 and that the tenant's egress rules allow (aimass egress allow); `show` tells why it cannot be read.
 
 `--when` is a condition over the last minute of a version: requests, errors, error_rate (0 to 1), p50_ms, p99_ms. It
 fires when it begins to hold.
@@ -115,9 +119,11 @@ pub(super) struct Create {
     #[arg(long, value_name = "NAME", requires = "when")]
     of: Option<String>,
     /// Only objects whose names end so
-    #[arg(long, value_name = "END", requires = "folder")]
+    #[arg(long, value_name = "END", conflicts_with_all = ["cron", "on", "webhook", "when"])]
     suffix: Option<String>,
-    /// How often the folder is looked into, or the condition asked
+    #[command(flatten)]
+    place: Where,
+    /// How often the folder or the bucket is looked into, or the condition asked
     #[arg(long, value_name = "TIME", default_value = "10s")]
     every: humantime::Duration,
     /// Make a new secret for the webhooks; the old one is void at once
@@ -173,6 +179,9 @@ pub(super) struct When {
     /// When an object arrives in this folder
     #[arg(long, value_name = "FOLDER")]
     folder: Option<String>,
+    /// When an object arrives in this bucket: s3://NAME/FOLDER
+    #[arg(long, value_name = "URL")]
+    bucket: Option<String>,
     /// When figures begin to fulfil this condition
     #[arg(long, value_name = "CONDITION", requires = "of")]
     when: Option<String>,
@@ -230,6 +239,9 @@ impl Create {
                 }
                 json!({ "object": object })
             }
+            When { bucket: Some(url), .. } => {
+                json!({ "bucket": self.place.source(url, self.suffix.as_deref(), self.every.as_secs()) })
+            }
             When { on, .. } => match &self.condition {
                 Some(condition) => json!({ "event": { "kinds": on, "if": condition } }),
                 None => json!({ "event": { "kinds": on } }),
@@ -258,7 +270,11 @@ impl Create {
                 run["function"][field] = json!(value);
             }
         }
-        Ok(json!({ "on": on, "run": run }))
+        let mut document = json!({ "on": on, "run": run });
+        if let Some(credentials) = self.place.credentials()? {
+            document["credentials"] = credentials;
+        }
+        Ok(document)
     }
 }
 
@@ -334,6 +350,8 @@ fn show(trigger: &Value, json: bool) {
         ("fired", format!("{} times", output::cell(&trigger["runs"]))),
         ("last run", output::time(&trigger["last_run"]["fired_ms"])),
         ("last outcome", output::cell(&trigger["last_run"]["state"])),
+        ("signed", output::cell(&trigger["signed"])),
+        ("last error", last_error(&trigger["last_error"])),
     ];
     let rows = rows.into_iter().filter(|(_, text)| !text.is_empty()).map(|(label, text)| vec![label.to_owned(), text]);
     println!("{}", output::table(&["", ""], rows).trim_start_matches('\n'));
@@ -377,6 +395,11 @@ fn when(trigger: &Value) -> String {
     if let Some(metric) = on["metric"].as_object() {
         return format!("{} of {}", output::cell(&metric["when"]), output::cell(&metric["of"]));
     }
+    if let Some(bucket) = on["bucket"].as_object() {
+        let at = on["bucket"]["endpoint"].as_str().unwrap_or("Amazon");
+        let parts = [output::cell(&bucket["url"]), output::cell(&on["bucket"]["suffix"]), output::printable(at)];
+        return format!("objects in {} {} at {}", parts[0], parts[1], parts[2]);
+    }
     if let Some(object) = on["object"].as_object() {
         return format!("objects in {} {}", output::cell(&object["folder"]), output::cell(&on["object"]["suffix"]));
     }
@@ -386,6 +409,16 @@ fn when(trigger: &Value) -> String {
         (true, Some(condition)) => {
             format!("{} if {}", output::cell(&on["event"]["kinds"]), output::printable(condition))
         }
+    }
+}
+
+fn last_error(error: &Value) -> String {
+    match error["failures"].as_u64() {
+        Some(failures) => {
+            let detail = output::cell(&error["detail"]);
+            format!("{detail} ({failures} times until {})", output::time(&error["at_ms"]))
+        }
+        None => String::new(),
     }
 }
 

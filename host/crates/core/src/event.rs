@@ -1,5 +1,6 @@
 //! What the journal records: every change of the platform's state, and who made it.
 
+mod bucket;
 mod deployment;
 mod jobs;
 mod quota;
@@ -21,6 +22,7 @@ use crate::identity::{Issuer, Revocation};
 use crate::policy::{EgressRule, TransferRule};
 use crate::{Digest, Name, Signature};
 
+pub use bucket::{BucketCredentials, BucketSource};
 pub use deployment::{AliasDeleted, AliasSet, Canary, Change, Deployment, Route, Seen, Share, VersionDeleted};
 pub use jobs::{
     BatchWork, FileDeleted, FileStored, JobAdvanced, JobCreated, JobEnded, JobOutcome, JobPart, JobRestarted, JobWork,

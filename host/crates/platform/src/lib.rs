@@ -94,7 +94,7 @@ pub use signing::SignerDocument;
 pub use statistics::{BatchCounts, Counts, Observation, Sum};
 pub use tenants::TenantDocument;
 pub use tokens::{TokenDocument, TokenRequest, TokenSecret};
-pub use triggers::{NewTrigger, RunDocument, RunState, TriggerDocument, Webhook};
+pub use triggers::{LastError, NewTrigger, RunDocument, RunState, TriggerDocument, TriggerWish, Webhook};
 pub use uploads::{Upload, UploadEnd, UploadRequest, Uploaded};
 pub use webhooks::{DeliveryDocument, WebhookChange, WebhookDocument, WebhookRequest, WebhookSecretDocument};
 pub use window::Figures;
@@ -190,6 +190,7 @@ pub struct Platform {
     upload_wait: Duration,
     timetable: triggers::Timetable,
     hooks: triggers::Hooks,
+    troubles: triggers::Troubles,
     watched: Vec<(Name, PathBuf)>,
     usage_retention: Duration,
     invocations: Invocations,
@@ -241,6 +242,7 @@ impl Platform {
             upload_wait,
             timetable: triggers::Timetable::default(),
             hooks: triggers::Hooks::default(),
+            troubles: triggers::Troubles::default(),
             watched,
             erasures: tokio::sync::Notify::new(),
             usage_retention,

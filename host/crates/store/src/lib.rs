@@ -20,6 +20,7 @@
 mod audit;
 mod backup;
 mod blobs;
+mod bucket;
 mod configuration;
 mod failure;
 mod journal;
@@ -42,6 +43,7 @@ mod writer;
 pub use audit::{export_journal, read_journal, rebuild_index, verify_export};
 pub use backup::{BackupSummary, Extra, Progress, backup, restore, verify_backup};
 pub use blobs::{BlobWriter, Blobs, Staged};
+pub use bucket::{Bucket, Listing, open_credentials, seal_credentials};
 pub use configuration::{SealedConfiguration, next_configuration, seal_secret, seal_settings};
 pub use journal::{BadRecord, ChainReport, Record, verify_journal, verify_journal_against};
 pub use queue::{

@@ -1,4 +1,4 @@
-//! Folders that triggers watch: what lies in them. Named and shaped so that a bucket can take a folder's place.
+//! Folders that triggers watch: what lies in them. Buckets take a folder's place: see [`crate::Bucket`].
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -20,7 +20,7 @@ pub struct WatchedFolder {
 /// An object as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundObject {
-    /// Its path within the folder, with `/` between its parts.
+    /// Its path within the folder, or its name in the bucket, with `/` between its parts.
     pub path: String,
     /// Changes when the object does.
     pub version: String,

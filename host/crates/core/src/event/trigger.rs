@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{OnError, Seen};
+use super::{BucketSource, OnError, Sealed, Seen};
 use crate::data::FileName;
 use crate::{Digest, Name};
 
@@ -32,6 +32,8 @@ pub enum TriggerSource {
     Webhook(WebhookSource),
     /// When an object arrives in a folder.
     Object(ObjectSource),
+    /// When an object arrives in a bucket.
+    Bucket(BucketSource),
     /// When figures of a plugin or model begin to fulfil a condition.
     Metric(MetricSource),
 }
@@ -44,6 +46,7 @@ impl TriggerSource {
             Self::Event(_) => "event",
             Self::Webhook(_) => "webhook",
             Self::Object(_) => "object",
+            Self::Bucket(_) => "bucket",
             Self::Metric(_) => "metric",
         }
     }
@@ -251,7 +254,7 @@ pub enum RunCause {
     },
     /// An object arrived.
     Object {
-        /// Its path within the folder.
+        /// Its path within the folder, or its name in the bucket.
         path: String,
         /// What tells it from what lay there before.
         version: String,
@@ -286,6 +289,9 @@ pub struct TriggerSet {
     /// The secret of its webhooks, among the tenant's sealed bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Digest>,
+    /// What requests to its bucket are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Sealed>,
 }
 
 /// A trigger is gone.

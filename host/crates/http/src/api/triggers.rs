@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use aimass_core::event::Trigger;
 use aimass_core::{Fault, Name, Result};
-use aimass_platform::{NewTrigger, Page, RunDocument, TriggerDocument};
+use aimass_platform::{NewTrigger, Page, RunDocument, TriggerDocument, TriggerWish};
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
@@ -38,7 +37,7 @@ pub(crate) async fn set(
     ask: Ask,
     params: Params,
     Query(wish): Query<SetWish>,
-    Json(trigger): Json<Trigger>,
+    Json(trigger): Json<TriggerWish>,
 ) -> Result<(StatusCode, Answer<NewTrigger>), Rejection> {
     let name = params.get("name")?;
     let (trigger, new) = app.platform().set_trigger(ask.asked(), &name, trigger, wish.rotate_secret).await?;

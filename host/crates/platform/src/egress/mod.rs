@@ -20,7 +20,7 @@ use http_body_util::BodyExt as _;
 pub use rules::{EgressWish, RegionDocument, TransferWish};
 pub use usage::{CallsDocument, FlowDocument, ObjectUsageDocument, UsageDocument, UsageQuery};
 
-use crate::Guests;
+use crate::{Guests, Platform};
 use counted::Counted;
 use meter::Meter;
 pub(crate) use meter::{Due, Today};
@@ -172,13 +172,24 @@ impl Outgoing for Guests {
         call: OutgoingCall,
         request: Request<OutgoingBody>,
     ) -> Result<Response<OutgoingBody>, OutgoingError> {
-        let platform = self.platform().map_err(|_| OutgoingError::Internal)?;
-        let outcome = match platform.egress_used_up(&call.tenant) {
-            None => platform.egress.send(&call, request).await,
+        self.platform().map_err(|_| OutgoingError::Internal)?.send(call, request).await
+    }
+}
+
+/// What is sent for a tenant is held to its rules and its quota, and counted, whoever of its things sends it.
+#[async_trait]
+impl Outgoing for Platform {
+    async fn send(
+        &self,
+        call: OutgoingCall,
+        request: Request<OutgoingBody>,
+    ) -> Result<Response<OutgoingBody>, OutgoingError> {
+        let outcome = match self.egress_used_up(&call.tenant) {
+            None => self.egress.send(&call, request).await,
             Some(quota) => {
                 let (used, limit) = (quota.used, quota.limit.unwrap_or_default());
                 let refused = OutgoingError::QuotaExceeded { used, limit };
-                platform.egress.meter.refused(&call, &refused);
+                self.egress.meter.refused(&call, &refused);
                 Err(refused)
             }
         };

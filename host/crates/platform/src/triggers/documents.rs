@@ -1,14 +1,36 @@
 //! Triggers and runs as the API shows them.
 
-use aimass_core::event::{RunCause, Trigger, TriggerSource};
+use aimass_core::event::{BucketCredentials, RunCause, Trigger, TriggerSource, TriggerTarget};
 use aimass_core::{Name, Result, Tenant};
 use aimass_store::{Failure, ItemState, RunRow, State, TriggerRow};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::LastError;
 use super::schedule::Schedule;
 use super::timetable::now_ms;
 use crate::Platform;
+
+/// What a trigger should be.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerWish {
+    /// When it fires.
+    pub on: TriggerSource,
+    /// What it runs.
+    pub run: TriggerTarget,
+    /// What requests to its bucket are signed with. Left out, those that were given for the same bucket before; if there
+    /// are none, requests are not signed.
+    #[serde(default)]
+    #[schemars(extend("writeOnly" = true))]
+    pub credentials: Option<BucketCredentials>,
+}
+
+impl From<Trigger> for TriggerWish {
+    fn from(Trigger { on, run }: Trigger) -> Self {
+        Self { on, run, credentials: None }
+    }
+}
 
 /// A trigger as the API shows it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -32,6 +54,12 @@ pub struct TriggerDocument {
     /// The newest run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<RunDocument>,
+    /// Whether requests to its bucket are signed with credentials, which are never shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed: Option<bool>,
+    /// Why the last look for objects failed, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
 }
 
 /// A trigger that was made or replaced.
@@ -126,7 +154,20 @@ impl Platform {
             _ => None,
         };
         let last_run = state.trigger_runs(tenant, &row.name, None, 1)?.pop().map(|run| self.run_document(tenant, run));
+        let signed = matches!(row.trigger.on, TriggerSource::Bucket(_)).then_some(row.credentials.is_some());
+        let last_error = self.troubles.of(&row);
         let TriggerRow { name, trigger, paused, created_ms, changed_by, runs, .. } = row;
-        Ok(TriggerDocument { name, trigger, paused, created_ms, changed_by, next_ms, runs, last_run })
+        Ok(TriggerDocument {
+            name,
+            trigger,
+            paused,
+            created_ms,
+            changed_by,
+            next_ms,
+            runs,
+            last_run,
+            signed,
+            last_error,
+        })
     }
 }

@@ -3,10 +3,12 @@
 //! A trigger is recorded in the journal, and so is each time that it fires, under an id that its cause decides: the slot
 //! of a schedule, for example. So whatever happens in between, one cause is one run.
 
+mod buckets;
 mod documents;
 mod events;
 mod hooks;
 mod journal_events;
+mod look;
 mod metrics;
 mod objects;
 mod request;
@@ -14,17 +16,22 @@ mod runs;
 mod schedule;
 mod tell;
 mod timetable;
+mod trouble;
 mod wish;
+
+use std::sync::Arc;
 
 use aimass_core::event::{Event, Trigger, TriggerDeleted, TriggerPaused, TriggerSet, TriggerSource};
 use aimass_core::{Code, Fault, Name, Result};
 use aimass_store::State;
 
-pub use documents::{NewTrigger, RunDocument, RunState, TriggerDocument};
+pub use documents::{NewTrigger, RunDocument, RunState, TriggerDocument, TriggerWish};
 pub use hooks::Webhook;
+pub use trouble::LastError;
 
 pub(crate) use hooks::Hooks;
 pub(crate) use timetable::Timetable;
+pub(crate) use trouble::Troubles;
 
 use crate::objects::{PAGE, Page};
 use crate::{Asked, Platform, Scope};
@@ -34,7 +41,7 @@ const MAX_TRIGGERS: usize = 100;
 
 impl Platform {
     /// Makes or replaces a trigger. Returns it, and whether it is new. A trigger for webhooks gets a secret with that,
-    /// or anew if `renew` asks for it; it is shown this once.
+    /// or anew if `renew` asks for it; it is shown this once. Credentials of a bucket are kept until others are given.
     ///
     /// What runs is what the caller may call itself; it goes on when the caller's token has ended.
     ///
@@ -42,18 +49,25 @@ impl Platform {
     /// `invalid_request` for what is no trigger, or calls what is not there; `insufficient_scope` for what the caller
     /// may not call; `conflict` for one too many.
     pub async fn set_trigger(
-        &self,
+        self: &Arc<Self>,
         asked: Asked<'_>,
         name: &Name,
-        trigger: Trigger,
+        wish: TriggerWish,
         renew: bool,
     ) -> Result<(NewTrigger, bool)> {
         let tenant = asked.tenant(Scope::TriggersWrite)?.clone();
+        let TriggerWish { on, run, credentials: given } = wish;
+        let trigger = Trigger { on, run };
         wish::check(&trigger)?;
         self.may_run(&asked, &trigger)?;
         if let TriggerSource::Object(source) = &trigger.on {
             self.watched_folder(&tenant, source)?;
         }
+        let credentials = match &trigger.on {
+            TriggerSource::Bucket(source) => self.new_bucket(&tenant, name, source, given).await?,
+            _ if given.is_some() => return Err(Fault::invalid("`credentials` are for a bucket")),
+            _ => None,
+        };
         let kept = self.store.state().trigger(&tenant, name)?.and_then(|row| row.secret).filter(|_| !renew);
         let (mut shown, mut secret) = (None, None);
         if matches!(trigger.on, TriggerSource::Webhook(_)) {
@@ -72,9 +86,11 @@ impl Platform {
                     let detail = format!("a tenant has {MAX_TRIGGERS} triggers at most");
                     return Err(Fault::new(Code::Conflict, detail));
                 }
-                let same = before.as_ref().is_some_and(|row| row.trigger == trigger && row.secret == secret);
-                let event =
-                    Event::TriggerSet(TriggerSet { tenant: owner.name().clone(), name: wanted, trigger, secret });
+                let same = before.as_ref().is_some_and(|row| {
+                    row.trigger == trigger && row.secret == secret && row.credentials == credentials
+                });
+                let set = TriggerSet { tenant: owner.name().clone(), name: wanted, trigger, secret, credentials };
+                let event = Event::TriggerSet(set);
                 Ok(((!same).then_some(event), before.is_none()))
             })
             .await?;

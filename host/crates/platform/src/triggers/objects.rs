@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use aimass_core::cloud_event::CloudEvent;
 use aimass_core::event::{Actor, ObjectSource, RunCause, TriggerRun, TriggerSource};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
-use aimass_store::{FoundObject, TriggerRow, WatchedFolder};
+use aimass_store::{Bucket, FoundObject, TriggerRow, WatchedFolder};
+use bytes::Bytes;
 
 use super::journal_events::{PREFIX, rfc3339};
 use super::request::Brought;
@@ -25,6 +26,30 @@ const MAX_BROUGHT: u64 = 16 << 20;
 
 /// How often a folder may be looked into, seconds.
 pub(super) const EVERY: std::ops::RangeInclusive<u64> = 1..=24 * 3600;
+
+/// What is watched.
+pub(super) enum Watched {
+    Folder(WatchedFolder),
+    /// With the bucket's URL.
+    Bucket(Bucket, String),
+}
+
+impl Watched {
+    async fn read(&self, object: &FoundObject) -> Result<Option<Bytes>> {
+        match self {
+            Self::Folder(folder) => folder.read(object).await,
+            Self::Bucket(bucket, _) => bucket.read(object).await,
+        }
+    }
+
+    /// Where an object is, for whoever is let in there.
+    fn place(&self, object: &FoundObject) -> String {
+        match self {
+            Self::Folder(_) => object.path.clone(),
+            Self::Bucket(_, url) => format!("{url}/{}", object.path),
+        }
+    }
+}
 
 /// What this node saw when it last looked: an object that is still written changes from one look to the next.
 #[derive(Default)]
@@ -54,10 +79,8 @@ impl Platform {
                 let every = Duration::from_secs(source.every_seconds);
                 if before.looked.is_none_or(|at| at.elapsed() >= every) {
                     before.looked = Some(Instant::now());
-                    if let Err(fault) = self.look_into(source, &row, &mut before).await {
-                        let (tenant, trigger) = (&row.tenant, &row.name);
-                        tracing::warn!(%tenant, %trigger, %fault, cause = fault.cause(), "a folder cannot be watched");
-                    }
+                    let outcome = self.look_into(source, &row, &mut before).await;
+                    self.troubles.note(&row, outcome);
                 }
                 kept.insert(key, before);
             }
@@ -69,6 +92,7 @@ impl Platform {
         let tenant = aimass_auth::resumed(row.tenant.clone());
         let folder = self.watched_folder(&tenant, source)?;
         let found = folder.list(MAX_OBJECTS).await?;
+        let folder = Watched::Folder(folder);
         if found.len() == MAX_OBJECTS {
             tracing::warn!(tenant = %row.tenant, trigger = %row.name, "only {MAX_OBJECTS} objects are looked at");
         }
@@ -84,34 +108,46 @@ impl Platform {
         Ok(())
     }
 
-    async fn arrived(
+    /// Fires for an object, unless it is not there any more as it was: then it says so.
+    pub(super) async fn arrived(
         self: &Arc<Self>,
         tenant: &Tenant,
         row: &TriggerRow,
-        folder: &WatchedFolder,
+        watched: &Watched,
         object: FoundObject,
-    ) -> Result<()> {
-        let Some(brought) = bring(tenant, folder, &object).await? else { return Ok(()) };
+    ) -> Result<bool> {
+        let Some(brought) = bring(tenant, watched, &object).await? else { return Ok(false) };
         let key = format!("object {} {}", object.version, object.path);
         let (at, FoundObject { path, version, size, .. }) = (object.modified_ms, object);
         let cause = RunCause::Object { path, version, size };
         let run = TriggerRun::new((tenant.name(), &row.name), row.generation, at, &key, cause);
-        self.fire(Actor::system(), tenant, &row.name, row.generation, run, brought).await
+        self.fire(Actor::system(), tenant, &row.name, row.generation, run, brought).await?;
+        Ok(true)
     }
 
     /// What an object brought, once more.
     pub(super) async fn object_again(
-        &self,
+        self: &Arc<Self>,
         tenant: &Tenant,
         row: &TriggerRow,
         (path, version): (&str, &str),
     ) -> Result<Brought> {
         let gone = || Fault::new(Code::Conflict, "the object is not there any more as it was");
-        let TriggerSource::Object(source) = &row.trigger.on else { return Err(gone()) };
-        let folder = self.watched_folder(tenant, source)?;
-        let found = folder.list(MAX_OBJECTS).await?;
-        let object = found.into_iter().find(|object| object.path == path && object.version == version);
-        bring(tenant, &folder, &object.ok_or_else(gone)?).await?.ok_or_else(gone)
+        let (watched, found) = match &row.trigger.on {
+            TriggerSource::Object(source) => {
+                let folder = self.watched_folder(tenant, source)?;
+                let found = folder.list(MAX_OBJECTS).await?.into_iter().find(|object| object.path == path);
+                (Watched::Folder(folder), found)
+            }
+            TriggerSource::Bucket(source) => {
+                let bucket = self.bucket(tenant, row, source)?;
+                let found = bucket.find(path).await?;
+                (Watched::Bucket(bucket, source.bucket_url()), found)
+            }
+            _ => return Err(gone()),
+        };
+        let object = found.filter(|object| object.version == version).ok_or_else(gone)?;
+        bring(tenant, &watched, &object).await?.ok_or_else(gone)
     }
 
     /// The folder, if the operator lets the tenant watch it.
@@ -136,7 +172,7 @@ impl Platform {
 }
 
 /// An object as an event; none if it is not there any more as it was.
-async fn bring(tenant: &Tenant, folder: &WatchedFolder, object: &FoundObject) -> Result<Option<Brought>> {
+async fn bring(tenant: &Tenant, watched: &Watched, object: &FoundObject) -> Result<Option<Brought>> {
     let source = format!("/tenants/{}/objects", tenant.name());
     let id = format!("{} {}", object.version, object.path);
     let mut event = CloudEvent {
@@ -146,10 +182,10 @@ async fn bring(tenant: &Tenant, folder: &WatchedFolder, object: &FoundObject) ->
     };
     if object.size > MAX_BROUGHT {
         // What is too large to be brought is told where it is (the extension `dataref` of CloudEvents).
-        event.extensions.insert("dataref".to_owned(), object.path.clone());
+        event.extensions.insert("dataref".to_owned(), watched.place(object));
         return Ok(Some(Brought::Event(event)));
     }
-    let Some(bytes) = folder.read(object).await? else { return Ok(None) };
+    let Some(bytes) = watched.read(object).await? else { return Ok(None) };
     event.data_content_type = Some(content_type(&object.path).to_owned());
     event.data = bytes.to_vec();
     Ok(Some(Brought::Event(event)))

@@ -1,5 +1,7 @@
 //! Firing, and what came of it. A run is an asynchronous call: the queue has it run, tries again, and keeps the answer.
 
+use std::sync::Arc;
+
 use aimass_core::event::{Actor, Event, RunCause, Trigger, TriggerFired, TriggerRun};
 use aimass_core::{Code, Fault, Name, Result, Tenant};
 
@@ -36,7 +38,7 @@ impl Platform {
     ///
     /// # Errors
     /// `not_found`.
-    pub async fn replay_run(&self, asked: Asked<'_>, name: &Name, of: &str) -> Result<RunDocument> {
+    pub async fn replay_run(self: &Arc<Self>, asked: Asked<'_>, name: &Name, of: &str) -> Result<RunDocument> {
         let tenant = asked.tenant(Scope::TriggersWrite)?;
         let state = self.store.state();
         let row = state.trigger(tenant, name)?.ok_or_else(Fault::not_found)?;
@@ -131,7 +133,7 @@ impl Platform {
     }
 
     /// What a cause brought, once more.
-    async fn brought_again(&self, tenant: &Tenant, row: &TriggerRow, cause: &RunCause) -> Result<Brought> {
+    async fn brought_again(self: &Arc<Self>, tenant: &Tenant, row: &TriggerRow, cause: &RunCause) -> Result<Brought> {
         Ok(match cause {
             RunCause::Event { seq, .. } => Brought::Event(self.event_again(*seq).await?),
             RunCause::Webhook { body, content_type, .. } => {

@@ -50,6 +50,11 @@ pub(super) fn check(trigger: &Trigger) -> Result<()> {
             // Figures are no request for inference.
             false
         }
+        TriggerSource::Bucket(source) => {
+            every(source.every_seconds)?;
+            source.check()?;
+            true
+        }
         TriggerSource::Object(source) => {
             every(source.every_seconds)?;
             if source.folder.len() > MAX_PATH || source.suffix.as_ref().is_some_and(|s| s.len() > MAX_CONTENT_TYPE) {

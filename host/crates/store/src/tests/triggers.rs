@@ -18,7 +18,7 @@ pub(super) fn some(tenant: Name, name: Name, what: u8) -> Event {
     let cause = RunCause::Cron { slot_ms: what.into(), caught_up: false };
     let run = TriggerRun::new((&tenant, &name), 0, 0, "k", cause);
     match what {
-        0 => Event::TriggerSet(TriggerSet { tenant, name, trigger: trigger(), secret: None }),
+        0 => Event::TriggerSet(TriggerSet { tenant, name, trigger: trigger(), secret: None, credentials: None }),
         1 => Event::TriggerDeleted(TriggerDeleted { tenant, name }),
         2 | 3 => Event::TriggerFired(TriggerFired { tenant, name, run }),
         4 => Event::TriggerPaused(TriggerPaused { tenant, name, paused: false }),
@@ -27,7 +27,13 @@ pub(super) fn some(tenant: Name, name: Name, what: u8) -> Event {
 }
 
 fn set() -> Event {
-    Event::TriggerSet(TriggerSet { tenant: name("acme"), name: name("hourly"), trigger: trigger(), secret: None })
+    Event::TriggerSet(TriggerSet {
+        tenant: name("acme"),
+        name: name("hourly"),
+        trigger: trigger(),
+        secret: None,
+        credentials: None,
+    })
 }
 
 fn fired(slot_ms: u64) -> Event {

@@ -1,7 +1,7 @@
 //! Triggers and their runs in the view.
 
 use aimass_core::event::{
-    Event, RunCause, Trigger, TriggerDeleted, TriggerFired, TriggerPaused, TriggerRun, TriggerSet,
+    Event, RunCause, Sealed, Trigger, TriggerDeleted, TriggerFired, TriggerPaused, TriggerRun, TriggerSet,
 };
 use aimass_core::{Digest, Fault, Name, Result, Tenant};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub struct TriggerRow {
     /// The secret of its webhooks, in [`crate::Blobs`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Digest>,
+    /// What requests to its bucket are signed with: see [`crate::open_credentials`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Sealed>,
     /// When it was made, replaced or resumed: nothing is due that was before.
     pub since_ms: u64,
     /// The number of the record that did so.
@@ -161,7 +164,7 @@ impl State<'_> {
 pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> Result<()> {
     let now = record.time_ms;
     match &record.event {
-        Event::TriggerSet(TriggerSet { tenant, name, trigger, secret }) => {
+        Event::TriggerSet(TriggerSet { tenant, name, trigger, secret, credentials }) => {
             must_exist(state, tenant)?;
             let before: Option<TriggerRow> = state.row(&trigger_key(tenant, name))?;
             let fresh = TriggerRow {
@@ -172,6 +175,7 @@ pub(super) fn changes(state: &State<'_>, record: &Record, out: &mut Changes) -> 
                 created_ms: now,
                 generation: record.seq,
                 secret: *secret,
+                credentials: credentials.clone(),
                 since_ms: now,
                 since_seq: record.seq,
                 changed_by: record.actor.subject.clone(),

@@ -138,7 +138,7 @@ pub(crate) async fn create(
         Err(fault) if fault.code() == Code::NotFound => {}
         Err(fault) => return Err(fault.into()),
     }
-    let (made, _) = platform.set_trigger(visit.asked(), &name, trigger, false).await?;
+    let (made, _) = platform.set_trigger(visit.asked(), &name, trigger.into(), false).await?;
     Ok(made_known(&visit, &headers, &made))
 }
 
@@ -152,7 +152,7 @@ pub(crate) async fn renew_secret(
     visit.caller.require(Scope::TriggersWrite)?;
     let (platform, name) = (app.platform(), params.get::<Name>("name")?);
     let trigger = platform.trigger(visit.asked(), &name)?.trigger;
-    let (made, _) = platform.set_trigger(visit.asked(), &name, trigger, true).await?;
+    let (made, _) = platform.set_trigger(visit.asked(), &name, trigger.into(), true).await?;
     Ok(made_known(&visit, &headers, &made))
 }
 

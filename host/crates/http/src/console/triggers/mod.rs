@@ -114,6 +114,9 @@ fn page(visit: &Visit, trigger: &TriggerDocument, runs: &Page<RunDocument>, firs
             @if let TriggerSource::Webhook(_) = trigger.trigger.on {
                 dt { "Webhooks come to" } dd { code { (hook(visit, name)) } }
             }
+            @if let Some(error) = &trigger.last_error {
+                dt { "Last error" } dd { (error.detail) ", " (parts::ago(error.at_ms)) }
+            }
             dt { "Fired" } dd { (parts::count(trigger.runs)) " times" }
             dt { "Made" } dd { (parts::ago(trigger.created_ms)) "; changed by " (trigger.changed_by) }
         }

@@ -18,6 +18,10 @@ pub(super) fn when(source: &TriggerSource) -> Markup {
             TriggerSource::Object(object) => {
                 "on a file in " code { (object.folder) } @if let Some(suffix) = &object.suffix { " that ends with " code { (suffix) } }
             },
+            TriggerSource::Bucket(bucket) => {
+                "on an object in " code { (bucket.url) } @if let Some(suffix) = &bucket.suffix { " that ends with " code { (suffix) } }
+                " at " (bucket.endpoint())
+            },
             TriggerSource::Metric(metric) => { "when " code { (metric.when) } " of " (metric.of) },
         }
     }
