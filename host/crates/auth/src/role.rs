@@ -41,11 +41,13 @@ impl Role {
     /// ```
     pub fn scopes(self) -> Scopes {
         let of_objects =
-            |scope: &Scope| ["plugins:", "models:", "triggers:"].iter().any(|o| scope.as_str().starts_with(o));
+            |scope: &Scope| ["plugins:", "models:", "triggers:", "jobs:"].iter().any(|o| scope.as_str().starts_with(o));
+        // To read a data file is to have it: that takes more than to see what there is.
+        let developers = |scope: &Scope| of_objects(scope) || scope.as_str().starts_with("data:");
         let all = Scope::ALL.iter().copied();
         match self {
             Self::Viewer => all.filter(|scope| of_objects(scope) && scope.as_str().ends_with(":read")).collect(),
-            Self::Developer => all.filter(of_objects).collect(),
+            Self::Developer => all.filter(developers).collect(),
             Self::Admin => all.filter(|&scope| scope != Scope::Operator).collect(),
         }
     }

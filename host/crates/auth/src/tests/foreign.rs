@@ -81,7 +81,8 @@ fn a_providers_token_acts_for_its_tenant_with_its_roles() {
     for token in [idp.ed(&claims), idp.ec(&claims)] {
         let caller = forge.auth.verify_at(&token, NOW).unwrap();
         assert_eq!(caller.tenant().unwrap().name().as_str(), "acme");
-        assert_eq!(caller.scopes, [Scope::PluginsRead, Scope::ModelsRead].into_iter().collect());
+        let viewer = [Scope::PluginsRead, Scope::ModelsRead, Scope::TriggersRead, Scope::JobsRead];
+        assert_eq!(caller.scopes, viewer.into_iter().collect());
         assert_eq!((caller.subject.as_str(), caller.kid.as_deref()), ("idp:alice", None));
         assert!(caller.jti.starts_with("idp:") && caller.jti.len() > 20, "{}", caller.jti);
     }
@@ -111,7 +112,10 @@ fn roles_are_found_where_the_tenant_says() {
         claims
     };
     assert_eq!(scopes_of("roles", with("roles", json!(["on-duty"]))), "audit:read");
-    assert_eq!(scopes_of("roles", with("roles", json!("on-duty viewer"))), "plugins:read models:read audit:read");
+    assert_eq!(
+        scopes_of("roles", with("roles", json!("on-duty viewer"))),
+        "plugins:read models:read audit:read triggers:read jobs:read"
+    );
     let keycloak = with("realm_access", json!({ "roles": ["on-duty", "uma"] }));
     assert_eq!(scopes_of("realm_access.roles", keycloak.clone()), "audit:read");
     assert_eq!(scopes_of("realm_access", keycloak), "", "an object names none");
