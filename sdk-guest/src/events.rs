@@ -17,7 +17,8 @@ use crate::Fault;
 ///     fn handle(event: Event) -> Result<(), Fault> {
 ///         let what = event.subject.as_deref().unwrap_or("something");
 ///         aimass_sdk::log::info!("{} of {what}", event.kind);
-///         let seen = Bucket::open("seen").and_then(|seen| seen.set(&event.id, event.text()?.as_bytes()));
+///         let text = event.text()?;
+///         let seen = Bucket::open("seen").and_then(|seen| seen.set(&event.id, text.as_bytes()));
 ///         seen.map_err(|e| Fault::unavailable(e.to_string()))
 ///     }
 /// }
