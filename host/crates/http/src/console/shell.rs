@@ -129,6 +129,16 @@ pub(crate) async fn set_theme(headers: HeaderMap, fields: Fields) -> Response {
     response
 }
 
+/// A button that posts to `action`, once `confirm` is agreed to.
+pub(super) fn act(visit: &Visit, action: &str, text: &str, class: &str, confirm: Option<&str>) -> Markup {
+    html! {
+        form method="post" action=(action) data-confirm=[confirm] {
+            (form_key(visit))
+            button class=(class) type="submit" { (text) }
+        }
+    }
+}
+
 /// The field that every form must hold.
 pub(super) fn form_key(visit: &Visit) -> Markup {
     html! { input type="hidden" name="form-key" value=(visit.session.form_key); }

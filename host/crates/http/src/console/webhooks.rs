@@ -146,12 +146,7 @@ pub(crate) async fn show(
 fn actions(visit: &Visit, endpoint: &WebhookDocument) -> Markup {
     let (name, path) = (&endpoint.name, path(&endpoint.name));
     let button = |act: &str, text: &str, class: &str, confirm: Option<String>| {
-        html! {
-            form method="post" action={ (path) "/" (act) } data-confirm=[confirm] {
-                (shell::form_key(visit))
-                button class=(class) type="submit" { (text) }
-            }
-        }
+        shell::act(visit, &format!("{path}/{act}"), text, class, confirm.as_deref())
     };
     html! {
         @if visit.may(Scope::WebhooksWrite) {

@@ -146,12 +146,7 @@ fn hook(visit: &Visit, name: &Name) -> String {
 fn actions(visit: &Visit, trigger: &TriggerDocument, path: &str) -> Markup {
     let name = &trigger.name;
     let button = |act: &str, text: &str, class: &str, confirm: Option<String>| {
-        html! {
-            form method="post" action={ (path) "/" (act) } data-confirm=[confirm] {
-                (shell::form_key(visit))
-                button class=(class) type="submit" { (text) }
-            }
-        }
+        shell::act(visit, &format!("{path}/{act}"), text, class, confirm.as_deref())
     };
     html! {
         @if visit.may(Scope::TriggersWrite) {
