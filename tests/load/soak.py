@@ -37,6 +37,7 @@ def main() -> int:
     arguments.add_argument("--alone", type=float, default=120, help="seconds that the honest clients run alone")
     arguments.add_argument("--clients", type=int, default=16)
     arguments.add_argument("--pause", type=float, default=0.02, help="seconds between an honest client's calls")
+    arguments.add_argument("--attacks", default=",".join(ATTACKS), help="which ones, to find out what one of them costs")
     arguments.add_argument("--aimass", default=str(ROOT / "target/release/aimass"))
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +98,7 @@ class Soak:
         # In a process of their own: an honest client shall wait for the server, and not for the interpreter's lock.
         over, told = multiprocessing.Event(), multiprocessing.Queue()
         headers = {"Authorization": f"Bearer {self.tokens['hostile']}"}
-        bad = multiprocessing.Process(target=hostile_clients, args=(self.options.clients - half, headers, over, told))
+        bad = multiprocessing.Process(target=hostile_clients, args=(self.options, headers, over, told))
         for thread in good:
             thread.start()
         time.sleep(self.options.alone)
@@ -208,14 +209,15 @@ def children(pid):
         return []
 
 
-def hostile_clients(count, headers, over, told) -> None:
+def hostile_clients(options, headers, over, told) -> None:
     """Attacks from as many threads until it is over, and tells how often which attack got which answer."""
     attacks, lock = {}, threading.Lock()
+    chosen = options.attacks.split(",")
 
     def client(index):
         choose = random.Random(index)
         while not over.is_set():
-            name = choose.choice(list(ATTACKS))
+            name = choose.choice(chosen)
             connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
             try:
                 status = ATTACKS[name](connection, headers, choose)
@@ -225,7 +227,7 @@ def hostile_clients(count, headers, over, told) -> None:
             with lock:
                 attacks[name, status] = attacks.get((name, status), 0) + 1
 
-    threads = [threading.Thread(target=client, args=(i,)) for i in range(count)]
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(options.clients - options.clients // 2)]
     for thread in threads:
         thread.start()
     for thread in threads:

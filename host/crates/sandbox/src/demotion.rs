@@ -13,12 +13,17 @@ use std::time::{Duration, Instant};
 use aimass_core::usage::Meter;
 use aimass_core::{Fault, Result};
 use rustix::process::nice;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tracing::instrument::{Instrument as _, WithSubscriber as _};
 
-/// How long a call computes among the short ones: two turns. What answers within it never moves.
-const SHORT: Duration = Duration::from_millis(2);
+/// How long a call is among the short ones by the clock on the wall, which is quick to read: one turn. From then on it
+/// is the processor's time that counts, for on a busy machine most of a turn may be spent waiting for a processor.
+const UNASKED: Duration = Duration::from_millis(1);
+
+/// How long it then computes until it moves: one more turn.
+const SHORT: Duration = Duration::from_millis(1);
 
 /// How much the threads of long calls give way: 10 of 19. Beside a busy thread of the short ones a tenth of a core is
 /// still theirs, so they are slowed down and not starved.
@@ -48,7 +53,8 @@ impl LongCalls {
     /// `run`, demoted once it has computed for long. Dropping it drops `run`. In the end `meter` is told how long it
     /// has computed.
     pub(crate) fn demote<T: Send + 'static>(&self, run: Run<T>, meter: Option<Arc<dyn Meter>>) -> Demotable<T> {
-        Demotable { state: State::Short(Metered { run, used: Duration::ZERO, meter }), long: self.handle.clone() }
+        let short = Metered { run, used: Duration::ZERO, meter };
+        Demotable { state: State::Short(short), computed: Duration::ZERO, long: self.handle.clone() }
     }
 }
 
@@ -67,6 +73,8 @@ pub(crate) type Run<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 /// A run that moves to the [`LongCalls`] when it has computed for long.
 pub(crate) struct Demotable<T> {
     state: State<T>,
+    /// The processor's time since it was suspected to be long.
+    computed: Duration,
     long: Handle,
 }
 
@@ -105,23 +113,32 @@ impl<T: Send + 'static> Future for Demotable<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        if let State::Short(short) = &mut self.state {
+        let this = &mut *self;
+        if let State::Short(short) = &mut this.state {
+            let started = (short.used >= UNASKED).then(processor_time);
             if let Poll::Ready(outcome) = Pin::new(&mut *short).poll(cx) {
                 return Poll::Ready(outcome);
             }
-            if short.used < SHORT {
+            this.computed += started.map_or(Duration::ZERO, |started| processor_time().saturating_sub(started));
+            if this.computed < SHORT {
                 return Poll::Pending;
             }
             // Its wakers follow: it is polled over there at once, and registers anew whatever it waits for.
             let nothing = Metered { run: Box::pin(std::future::pending()), used: Duration::ZERO, meter: None };
             let run = std::mem::replace(short, nothing);
-            self.state = State::Long(self.long.spawn(run.in_current_span().with_current_subscriber()));
+            this.state = State::Long(this.long.spawn(run.in_current_span().with_current_subscriber()));
         }
-        match &mut self.state {
+        match &mut this.state {
             State::Long(task) => Poll::Ready(ready!(Pin::new(task).poll(cx)).map_err(Fault::internal)?),
             State::Short(_) => Poll::Pending,
         }
     }
+}
+
+/// What this thread has computed. Asking takes a system call, of up to a microsecond.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 impl<T> Drop for Demotable<T> {
@@ -172,6 +189,15 @@ mod tests {
             Ok(thread())
         };
         assert_eq!(long.demote(Box::pin(waits), None).await.unwrap(), thread(), "waiting is no computing");
+        // A thread that sleeps stands for one that the kernel gives no processor.
+        let starved = async {
+            for _ in 0..5 {
+                std::thread::sleep(Duration::from_millis(2));
+                tokio::task::yield_now().await;
+            }
+            Ok(thread())
+        };
+        assert_eq!(long.demote(Box::pin(starved), None).await.unwrap(), thread(), "waiting for a processor neither");
     }
 
     #[tokio::test]
